@@ -1,0 +1,53 @@
+# How the layers become one library.
+include(GNUInstallDirs)
+
+add_library(ophis_build_options INTERFACE)
+target_compile_features(ophis_build_options INTERFACE cxx_std_20)
+target_compile_options(ophis_build_options INTERFACE -Wall -Wextra -Wpedantic -Wno-psabi
+                       $<$<BOOL:${OPHIS_WARNINGS_AS_ERRORS}>:-Werror>
+                       $<$<BOOL:${OPHIS_CPU_ARCH}>:-march=${OPHIS_CPU_ARCH}>)
+if(OPHIS_SANITIZE)
+  target_compile_options(ophis_build_options INTERFACE -fsanitize=${OPHIS_SANITIZE} -fno-omit-frame-pointer
+                         -fno-sanitize-recover=all)
+  target_link_options(ophis_build_options INTERFACE -fsanitize=${OPHIS_SANITIZE})
+endif()
+
+# ophis_add_layer(NAME core SOURCES ... [DEPENDS layer...] [LINK package...])
+# One layer: an object library that sees its own public headers and those of the layers it depends on.
+function(ophis_add_layer)
+  cmake_parse_arguments(arg "" "NAME" "SOURCES;DEPENDS;LINK" ${ARGN})
+  set(target ophis_${arg_NAME})
+  add_library(${target} OBJECT ${arg_SOURCES})
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  foreach(layer IN LISTS arg_DEPENDS)
+    target_include_directories(${target} PUBLIC
+                               $<TARGET_PROPERTY:ophis_${layer},INTERFACE_INCLUDE_DIRECTORIES>)
+  endforeach()
+  target_link_libraries(${target} PRIVATE ophis_build_options ${arg_LINK})
+  set_property(GLOBAL APPEND PROPERTY OPHIS_LAYERS ${arg_NAME})
+  set_property(GLOBAL APPEND PROPERTY OPHIS_LAYER_LINKS ${arg_LINK})
+endfunction()
+
+# The library Ophis::ophis of all layers.
+function(ophis_assemble_library)
+  get_property(layers GLOBAL PROPERTY OPHIS_LAYERS)
+  get_property(links GLOBAL PROPERTY OPHIS_LAYER_LINKS)
+  list(REMOVE_DUPLICATES links)
+  add_library(ophis)
+  add_library(Ophis::ophis ALIAS ophis)
+  set_target_properties(ophis PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  target_compile_features(ophis PUBLIC cxx_std_20)
+  foreach(layer IN LISTS layers)
+    target_sources(ophis PRIVATE $<TARGET_OBJECTS:ophis_${layer}>)
+    set(headers ${PROJECT_SOURCE_DIR}/${layer}/include)
+    if(EXISTS ${headers})
+      file(GLOB_RECURSE files CONFIGURE_DEPENDS ${headers}/*.hpp)
+      target_sources(ophis PUBLIC FILE_SET ${layer}_headers TYPE HEADERS BASE_DIRS ${headers} FILES ${files})
+    endif()
+  endforeach()
+  target_link_libraries(ophis PUBLIC Kokkos::kokkos)
+  list(REMOVE_ITEM links Kokkos::kokkos)
+  target_link_libraries(ophis PRIVATE ophis_build_options ${links})
+endfunction()

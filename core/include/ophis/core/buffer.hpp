@@ -1,0 +1,55 @@
+// Owning memory.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include "ophis/core/tensor.hpp"
+
+namespace ophis {
+
+/// Uninitialised, 64-byte aligned memory on a device. Move-only; frees itself.
+class Buffer {
+ public:
+  Buffer() = default;
+  /// Throws Error(out_of_memory) that says how much was wanted.
+  Buffer(std::size_t bytes, Device device = Device::cpu());
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept : Buffer() { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+
+  void* data() const noexcept { return m_data; }
+  std::size_t bytes() const noexcept { return m_bytes; }
+  Device device() const noexcept { return m_device; }
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(m_data, other.m_data);
+    std::swap(m_bytes, other.m_bytes);
+    std::swap(m_device, other.m_device);
+  }
+
+  void* m_data = nullptr;
+  std::size_t m_bytes = 0;
+  Device m_device;
+};
+
+/// A dense row-major tensor together with its memory (uninitialised).
+class OwnedTensor {
+ public:
+  OwnedTensor() = default;
+  OwnedTensor(DType dtype, const Dims& shape, Device device = Device::cpu());
+
+  const Tensor& view() const noexcept { return m_view; }
+  operator const Tensor&() const noexcept { return m_view; }
+  const Tensor* operator->() const noexcept { return &m_view; }
+
+ private:
+  Buffer m_buffer;
+  Tensor m_view;
+};
+
+}  // namespace ophis

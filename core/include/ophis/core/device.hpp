@@ -1,0 +1,29 @@
+// Where memory lives and work runs.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <string_view>
+
+namespace ophis {
+
+enum class DeviceType : std::uint8_t { cpu, cuda, hip };
+
+struct Device {
+  DeviceType type = DeviceType::cpu;
+  int index = 0;
+
+  static constexpr Device cpu() { return {}; }
+  friend constexpr bool operator==(const Device&, const Device&) = default;
+};
+
+/// "cpu", "cuda" or "hip".
+const char* to_string(DeviceType type) noexcept;
+
+/// "cpu", "cuda", "cuda:1", "hip". Throws Error(invalid_argument) on anything else, Error(unsupported) on a device
+/// type that this build does not contain.
+Device parse_device(std::string_view name);
+
+std::ostream& operator<<(std::ostream& out, Device device);
+
+}  // namespace ophis
