@@ -1,0 +1,180 @@
+// A pack of floats: the lanes that one thread of a kernel works on.
+//
+// On a CPU Pack<W> is a vector register, made of the compilers' vector extensions (GCC, Clang, and nvcc's and hipcc's
+// host side); on a GPU kernels use Pack<1>, a plain float. One kernel body serves both. Memory is read and written in
+// the storage types float, bfloat16 and float16; arithmetic is float32.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "ophis/core/half.hpp"
+#include "ophis/core/macros.hpp"
+
+namespace ophis {
+
+#if defined(__AVX512F__)
+inline constexpr int native_pack_width = 16;
+#elif defined(__AVX__)
+inline constexpr int native_pack_width = 8;
+#else
+inline constexpr int native_pack_width = 4;
+#endif
+
+namespace detail {
+
+template <class Lane, int W>
+struct VectorOf {
+  typedef Lane type __attribute__((vector_size(sizeof(Lane) * W)));
+};
+template <class Lane>
+struct VectorOf<Lane, 1> {
+  using type = Lane;
+};
+template <class Lane, int W>
+using Vector = typename VectorOf<Lane, W>::type;
+
+}  // namespace detail
+
+template <int W>
+struct Pack {
+  using Floats = detail::Vector<float, W>;
+  using Words = detail::Vector<std::uint32_t, W>;
+  static constexpr int width = W;
+
+  Floats v;
+
+  Pack() = default;
+  OPHIS_INLINE_FUNCTION Pack(float value) : v(Floats{} + value) {}
+  OPHIS_INLINE_FUNCTION explicit Pack(Floats lanes)
+    requires(W > 1)
+      : v(lanes) {}
+
+  OPHIS_INLINE_FUNCTION Pack& operator+=(Pack o) { return *this = *this + o; }
+  OPHIS_INLINE_FUNCTION Pack& operator*=(Pack o) { return *this = *this * o; }
+  friend OPHIS_INLINE_FUNCTION Pack operator+(Pack a, Pack b) { return Pack(a.v + b.v); }
+  friend OPHIS_INLINE_FUNCTION Pack operator-(Pack a, Pack b) { return Pack(a.v - b.v); }
+  friend OPHIS_INLINE_FUNCTION Pack operator*(Pack a, Pack b) { return Pack(a.v * b.v); }
+  friend OPHIS_INLINE_FUNCTION Pack operator/(Pack a, Pack b) { return Pack(a.v / b.v); }
+  friend OPHIS_INLINE_FUNCTION Pack operator-(Pack a) { return Pack(-a.v); }
+
+  /// One lane; for tails and tests.
+  OPHIS_INLINE_FUNCTION float lane([[maybe_unused]] int i) const {
+    if constexpr (W == 1) return v;
+    else return v[i];
+  }
+};
+
+/// a * b + c, fused where the target has the instruction.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> fma(Pack<W> a, Pack<W> b, Pack<W> c) {
+  return Pack<W>(a.v * b.v + c.v);
+}
+
+/// Lane-wise a where a < b, else b. NaN in a gives b.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> min(Pack<W> a, Pack<W> b) {
+  return Pack<W>(a.v < b.v ? a.v : b.v);
+}
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> max(Pack<W> a, Pack<W> b) {
+  return Pack<W>(a.v > b.v ? a.v : b.v);
+}
+
+/// Sum of all lanes, pairwise, so always in the same order.
+template <int W>
+OPHIS_INLINE_FUNCTION float reduce_add(Pack<W> a) {
+  if constexpr (W == 1) {
+    return a.v;
+  } else {
+    Pack<W / 2> low, high;
+    std::memcpy(&low, &a, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&a) + sizeof low, sizeof high);
+    return reduce_add(low + high);
+  }
+}
+
+/// Largest lane; NaN lanes are ignored or returned, whichever the comparison order gives.
+template <int W>
+OPHIS_INLINE_FUNCTION float reduce_max(Pack<W> a) {
+  if constexpr (W == 1) {
+    return a.v;
+  } else {
+    Pack<W / 2> low, high;
+    std::memcpy(&low, &a, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&a) + sizeof low, sizeof high);
+    return reduce_max(max(low, high));
+  }
+}
+
+namespace detail {
+
+template <int W, class To, class From>
+OPHIS_INLINE_FUNCTION Vector<To, W> convert_lanes(From from) {
+  if constexpr (W == 1) return static_cast<To>(from);
+  else return __builtin_convertvector(from, Vector<To, W>);
+}
+
+/// The storage word of T: its bits as an unsigned integer.
+template <class T>
+using StorageBits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint16_t>;
+
+template <class T, int W>
+OPHIS_INLINE_FUNCTION Pack<W> unpack(Vector<StorageBits<T>, W> bits) {
+  const auto words = convert_lanes<W, std::uint32_t>(bits);
+  if constexpr (std::is_same_v<T, float>) return std::bit_cast<Pack<W>>(words);
+  else if constexpr (std::is_same_v<T, bfloat16>) return std::bit_cast<Pack<W>>(words << 16);
+  else return std::bit_cast<Pack<W>>(float16_to_float_bits<typename Pack<W>::Floats>(words));
+}
+
+template <class T, int W>
+OPHIS_INLINE_FUNCTION Vector<StorageBits<T>, W> pack_bits(Pack<W> value) {
+  const auto words = std::bit_cast<typename Pack<W>::Words>(value);
+  if constexpr (std::is_same_v<T, float>) return words;
+  else if constexpr (std::is_same_v<T, bfloat16>) return convert_lanes<W, std::uint16_t>(float_to_bfloat16_bits(words));
+  else return convert_lanes<W, std::uint16_t>(float_to_float16_bits<typename Pack<W>::Floats>(words));
+}
+
+}  // namespace detail
+
+/// W consecutive elements, converted to float. No alignment is needed.
+template <int W, class T>
+OPHIS_INLINE_FUNCTION Pack<W> load(const T* from) {
+  detail::Vector<detail::StorageBits<T>, W> bits;
+  std::memcpy(&bits, from, sizeof bits);
+  return detail::unpack<T, W>(bits);
+}
+
+/// The first `count` (0..W) of W elements that lie `stride` apart; the other lanes are zero and are not read.
+template <int W, class T>
+OPHIS_INLINE_FUNCTION Pack<W> load(const T* from, std::int64_t stride, int count) {
+  if (stride == 1 && count == W) return load<W>(from);
+  detail::StorageBits<T> lanes[W] = {};
+  for (int i = 0; i < count; ++i) std::memcpy(&lanes[i], from + i * stride, sizeof(T));
+  detail::Vector<detail::StorageBits<T>, W> bits;
+  std::memcpy(&bits, lanes, sizeof bits);
+  return detail::unpack<T, W>(bits);
+}
+
+/// Writes W consecutive elements, rounded to nearest even.
+template <class T, int W>
+OPHIS_INLINE_FUNCTION void store(T* to, Pack<W> value) {
+  const auto bits = detail::pack_bits<T>(value);
+  std::memcpy(to, &bits, sizeof bits);
+}
+
+/// Writes the first `count` lanes, `stride` elements apart.
+template <class T, int W>
+OPHIS_INLINE_FUNCTION void store(T* to, std::int64_t stride, int count, Pack<W> value) {
+  if (stride == 1 && count == W) return store(to, value);
+  const auto bits = detail::pack_bits<T>(value);
+  detail::StorageBits<T> lanes[W];
+  std::memcpy(lanes, &bits, sizeof bits);
+  for (int i = 0; i < count; ++i) std::memcpy(to + i * stride, &lanes[i], sizeof(T));
+}
+
+}  // namespace ophis

@@ -1,0 +1,87 @@
+// Elementary functions on packs. exp is accurate to 2 ulp over the whole range, subnormal results included.
+#pragma once
+
+#include "ophis/core/simd.hpp"
+
+namespace ophis {
+
+/// e^x. Cody-Waite reduction by ln 2 in two parts, then 1 + r + r^2 P(r) on [-ln2/2, ln2/2] with
+/// the minimax polynomial P of the Cephes library's expf.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> exp(Pack<W> x) {
+  using Words = typename Pack<W>::Words;
+  using P = Pack<W>;
+  // Outside this range the result is 0 or infinity; written so that NaN passes through.
+  x = P(x.v < -104.0f ? (P(-104.0f)).v : x.v);
+  x = P(x.v > 89.0f ? (P(89.0f)).v : x.v);
+
+  constexpr float round_to_integer = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  const P shifted = fma(x, P(1.44269504088896341f), P(round_to_integer));
+  const P n = shifted - P(round_to_integer);
+  P r = fma(n, P(-0.693145751953125f), x);
+  r = fma(n, P(-1.42860682030941723e-6f), r);
+
+  P p(1.9875691500e-4f);
+  p = fma(p, r, P(1.3981999507e-3f));
+  p = fma(p, r, P(8.3334519073e-3f));
+  p = fma(p, r, P(4.1665795894e-2f));
+  p = fma(p, r, P(1.6666665459e-1f));
+  p = fma(p, r, P(5.0000001201e-1f));
+  p = fma(p * r, r, r) + P(1.0f);
+
+  // 2^n as 2^(n/2) * 2^(n - n/2), so that neither factor leaves the normal range.
+  using Ints = detail::Vector<std::int32_t, W>;
+  const Ints exponent = std::bit_cast<Ints>(shifted) - std::bit_cast<std::int32_t>(round_to_integer);
+  const Ints half = exponent >> 1;
+  const auto power = [](Ints e) { return std::bit_cast<P>(std::bit_cast<Words>(e + 127) << 23); };
+  return p * power(half) * power(exponent - half);
+}
+
+/// 1 / (1 + e^-x).
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> sigmoid(Pack<W> x) {
+  return Pack<W>(1.0f) / (Pack<W>(1.0f) + exp(-x));
+}
+
+/// x * sigmoid(x).
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> silu(Pack<W> x) {
+  return x / (Pack<W>(1.0f) + exp(-x));
+}
+
+/// log(1 + x) for x >= 0, to a few ulp. 1 + x is split into m * 2^e with m in [sqrt(1/2), sqrt(2)); the rounding error of
+/// 1 + x is put back to first order.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> log1p(Pack<W> x) {
+  using P = Pack<W>;
+  using Words = typename P::Words;
+  using Ints = detail::Vector<std::int32_t, W>;
+  const P u = P(1.0f) + x;
+  const P lost = x - (u - P(1.0f));
+
+  constexpr std::uint32_t sqrt_half = 0x3f3504f3u;
+  const Words bits = std::bit_cast<Words>(u) - sqrt_half;
+  const Ints exponent = std::bit_cast<Ints>(bits) >> 23;
+  const P m = std::bit_cast<P>((bits & 0x7fffffu) + sqrt_half);
+  const P e(detail::convert_lanes<W, float>(exponent));
+
+  // log(m) = 2 atanh(s) with s = (m - 1) / (m + 1), |s| < 0.1716.
+  const P s = (m - P(1.0f)) / (m + P(1.0f));
+  const P s2 = s * s;
+  P p(0.2222222222f);
+  p = fma(p, s2, P(0.2857142857f));
+  p = fma(p, s2, P(0.4f));
+  p = fma(p, s2, P(0.6666666667f));
+  const P log_m = fma(p * s2, s, s + s);
+  const P log_u = fma(e, P(0.693147180559945f), log_m + lost / u);
+  return P(x.v > 1e-7f ? log_u.v : x.v);  // below, 1 + x loses x; also passes NaN through
+}
+
+/// log(1 + e^x), and x itself above 20, where they are equal in float32 (torch's threshold).
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> softplus(Pack<W> x) {
+  const Pack<W> y = log1p(exp(min(x, Pack<W>(20.0f))));
+  return Pack<W>(x.v <= 20.0f ? y.v : x.v);
+}
+
+}  // namespace ophis
