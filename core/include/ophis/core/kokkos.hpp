@@ -27,8 +27,15 @@ void with_exec_space(ExecContext& exec, F&& f) {
   }
 }
 
-/// Runs `functor(i)` for i in [0, count), in any order and in parallel. An item should be worth a microsecond or more:
-/// on the CPU items are handed to threads one by one.
+/// Runs `functor(i)` for i in [0, count), in any order and in parallel, for small and equal pieces of work: a thread takes
+/// a run of them.
+template <class ExecSpace, class Functor>
+void for_each_element(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
+  using Policy = Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Kokkos::Static>, Kokkos::IndexType<std::int64_t>>;
+  if (count > 0) Kokkos::parallel_for(label, Policy(space, 0, count), functor);
+}
+
+/// The same for pieces worth a microsecond or more, which may differ: on the CPU they are handed to threads one by one.
 template <class ExecSpace, class Functor>
 void for_each_item(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
   using Policy = Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::IndexType<std::int64_t>>;

@@ -1,0 +1,223 @@
+// The portable kernels of causal_conv1d: every backend, every valid input.
+#pragma once
+
+#include "ophis/core/kokkos.hpp"
+#include "ophis/core/simd_math.hpp"
+#include "ophis/ops/causal_conv1d.hpp"
+#include "ops/common/sequences.hpp"
+#include "ops/common/strided.hpp"
+
+namespace ophis::causal_conv1d_kokkos {
+
+/// The lanes of a pack run along the axis that is dense in memory.
+enum class Lanes { channels, time };
+
+/// Positions of one sequence that an item computes.
+inline constexpr std::int64_t time_tile = 128;
+
+/// One item: time_tile outputs of a block of channels (lanes over channels: one pack of them; over time: one channel).
+template <class T, int W, Lanes lanes>
+struct Forward {
+  Strided<T, 3> x, out, initial_states;
+  const float* weight;  // (dim, width)
+  const float* bias;    // (dim), or nullptr
+  Strided<std::int32_t, 2> seq_idx;
+  SequenceMap sequences;
+  std::int64_t dim, width, tiles, channel_blocks;
+  bool silu;
+
+  static constexpr int channels_per_item = lanes == Lanes::channels ? W : 1;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const std::int64_t channel = item % channel_blocks * channels_per_item;
+    const std::int64_t tile = item / channel_blocks % tiles;
+    const std::int64_t index = item / channel_blocks / tiles;
+    const Sequence sequence = sequences[index];
+    const std::int64_t begin = sequence.begin + tile * time_tile;
+    const std::int64_t end = Kokkos::min(sequence.end, begin + time_tile);
+    if constexpr (lanes == Lanes::channels) {
+      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dim - channel));
+      for (std::int64_t l = begin; l < end; ++l) output<W>(index, sequence, l, channel, count);
+    } else {
+      // The first width - 1 outputs read initial_states, and seq_idx differs from lane to lane: one by one.
+      const std::int64_t plain = seq_idx ? end : Kokkos::min(end, Kokkos::max(begin, sequence.begin + width - 1));
+      std::int64_t l = begin;
+      for (; l < plain; ++l) output<1>(index, sequence, l, channel, 1);
+      for (; l < end; l += W) {
+        output<W>(index, sequence, l, channel, static_cast<int>(Kokkos::min<std::int64_t>(W, end - l)));
+      }
+    }
+  }
+
+  /// The `count` outputs that start at position l and the given channel, along the lanes' axis.
+  template <int V>
+  KOKKOS_FUNCTION void output(std::int64_t index, const Sequence& sequence, std::int64_t l, std::int64_t channel,
+                              int count) const {
+    constexpr int axis = lanes == Lanes::channels ? 2 : 1;
+    Pack<V> sum(0.0f);
+    if (bias) sum = parameter<V>(bias + channel, 1, count);
+    for (std::int64_t k = 0; k < width; ++k) {
+      const Pack<V> w = parameter<V>(weight + channel * width + k, width, count);
+      sum = fma(w, tap<V>(index, sequence, l, l - (width - 1) + k, channel, count), sum);
+    }
+    if (silu) sum = ophis::silu(sum);
+    if (seq_idx && *seq_idx.at(sequence.batch, l) < 0) sum = Pack<V>(0.0f);
+    store(out.at(sequence.batch, l, channel), out.stride(axis), count, sum);
+  }
+
+  template <int V>
+  KOKKOS_FUNCTION Pack<V> parameter(const float* from, std::int64_t stride, int count) const {
+    if constexpr (lanes == Lanes::channels) return load<V>(from, stride, count);
+    else return Pack<V>(*from);
+  }
+
+  /// The input at position `at` as the output at position l sees it.
+  template <int V>
+  KOKKOS_FUNCTION Pack<V> tap(std::int64_t index, const Sequence& sequence, std::int64_t l, std::int64_t at,
+                              std::int64_t channel, int count) const {
+    constexpr int axis = lanes == Lanes::channels ? 2 : 1;
+    const bool before = at < sequence.begin;
+    if (seq_idx) {
+      const std::int64_t owner = before ? sequence.begin : at;
+      if (*seq_idx.at(sequence.batch, owner) != *seq_idx.at(sequence.batch, l)) return Pack<V>(0.0f);
+    }
+    if (!before) return load<V>(x.at(sequence.batch, at, channel), x.stride(axis), count);
+    if (!initial_states) return Pack<V>(0.0f);
+    const std::int64_t slot = at - sequence.begin + width - 1;
+    return load<V>(initial_states.at(index, channel, slot), initial_states.stride(1), count);
+  }
+};
+
+/// One item: the final state of one channel of one sequence. Slots are written in rising order and read at or above the
+/// one being written, so final_states may be the memory of initial_states.
+template <class T>
+struct FinalState {
+  Strided<T, 3> x, initial_states, final_states;
+  Strided<std::int32_t, 2> seq_idx;
+  SequenceMap sequences;
+  std::int64_t dim, width;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const std::int64_t channel = item % dim;
+    const std::int64_t index = item / dim;
+    const Sequence sequence = sequences[index];
+    for (std::int64_t slot = 0; slot < width - 1; ++slot) {
+      const std::int64_t at = sequence.end - (width - 1) + slot;
+      *final_states.at(index, channel, slot) = input(index, sequence, at, channel);
+    }
+  }
+
+  KOKKOS_FUNCTION T input(std::int64_t index, const Sequence& sequence, std::int64_t at, std::int64_t channel) const {
+    const bool before = at < sequence.begin;
+    if (seq_idx && sequence.end > sequence.begin) {
+      const std::int64_t owner = before ? sequence.begin : at;
+      if (*seq_idx.at(sequence.batch, owner) != *seq_idx.at(sequence.batch, sequence.end - 1)) return T(0.0f);
+    }
+    if (!before) return *x.at(sequence.batch, at, channel);
+    return initial_states ? *initial_states.at(index, channel, at - sequence.begin + width - 1) : T(0.0f);
+  }
+};
+
+/// One item: one step of W channels of one row.
+template <class T, int W>
+struct Update {
+  Strided<T, 2> x, out;
+  Strided<T, 3> conv_state;
+  const float* weight;  // (dim, width)
+  const float* bias;    // (dim), or nullptr
+  std::int64_t dim, width, state_len, channel_blocks;
+  bool silu;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const std::int64_t channel = item % channel_blocks * W;
+    const std::int64_t b = item / channel_blocks;
+    const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dim - channel));
+    const Pack<W> input = load<W>(x.at(b, channel), x.stride(1), count);
+    Pack<W> sum = bias ? load<W>(bias + channel, 1, count) : Pack<W>(0.0f);
+    for (std::int64_t slot = 0; slot < state_len; ++slot) {
+      const Pack<W> old = load<W>(conv_state.at(b, channel, slot), conv_state.stride(1), count);
+      const std::int64_t k = slot - (state_len - (width - 1));
+      if (k >= 0) sum = fma(load<W>(weight + channel * width + k, width, count), old, sum);
+      if (slot > 0) store(conv_state.at(b, channel, slot - 1), conv_state.stride(1), count, old);
+    }
+    if (state_len > 0) store(conv_state.at(b, channel, state_len - 1), conv_state.stride(1), count, input);
+    sum = fma(load<W>(weight + channel * width + width - 1, width, count), input, sum);
+    if (silu) sum = ophis::silu(sum);
+    store(out.at(b, channel), out.stride(1), count, sum);
+  }
+};
+
+/// Starts Forward with its lanes along channels or time.
+template <class T, Lanes lanes, class Space>
+void run_forward(ExecContext& exec, const Space& space, const CausalConv1dArgs& args, const SequenceMap& sequences,
+                 std::int64_t nseq) {
+  constexpr int W = pack_width<Space>;
+  using Kernel = Forward<T, W, lanes>;
+  const std::int64_t seqlen = args.x.extent(1), dim = args.x.extent(2);
+  const Tensor weight = as_dense_float32(exec, args.weight);
+  const Tensor bias = as_dense_float32(exec, args.bias);
+  const Kernel kernel{Strided<T, 3>(args.x),
+                      Strided<T, 3>(args.out),
+                      Strided<T, 3>(args.initial_states),
+                      weight.data<float>(),
+                      bias ? bias.data<float>() : nullptr,
+                      Strided<std::int32_t, 2>(args.seq_idx),
+                      sequences,
+                      dim,
+                      args.weight.extent(1),
+                      (seqlen + time_tile - 1) / time_tile,
+                      (dim + Kernel::channels_per_item - 1) / Kernel::channels_per_item,
+                      args.activation == ConvActivation::silu};
+  for_each_item(space, "ophis::causal_conv1d", nseq * kernel.tiles * kernel.channel_blocks, kernel);
+}
+
+inline void forward(ExecContext& exec, const CausalConv1dArgs& args) {
+  const Workspace::Scope scope(exec.workspace());
+  const std::int64_t nseq = args.cu_seqlens ? args.cu_seqlens.extent(0) - 1 : args.x.extent(0);
+  const SequenceMap sequences(args.cu_seqlens, args.x.extent(1));
+  const std::int64_t dim = args.x.extent(2), width = args.weight.extent(1);
+  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_exec_space(exec, [&](const auto& space) {
+      if (args.x.stride(2) == 1 || args.x.stride(1) != 1) {
+        run_forward<T, Lanes::channels>(exec, space, args, sequences, nseq);
+      } else {
+        run_forward<T, Lanes::time>(exec, space, args, sequences, nseq);
+      }
+      if (args.final_states && width > 1) {
+        const FinalState<T> final_state{Strided<T, 3>(args.x),
+                                        Strided<T, 3>(args.initial_states),
+                                        Strided<T, 3>(args.final_states),
+                                        Strided<std::int32_t, 2>(args.seq_idx),
+                                        sequences,
+                                        dim,
+                                        width};
+        for_each_element(space, "ophis::causal_conv1d::final_state", nseq * dim, final_state);
+      }
+    });
+  });
+}
+
+inline void update(ExecContext& exec, const CausalConv1dUpdateArgs& args) {
+  const Workspace::Scope scope(exec.workspace());
+  const std::int64_t batch = args.x.extent(0), dim = args.x.extent(1);
+  const Tensor weight = as_dense_float32(exec, args.weight);
+  const Tensor bias = as_dense_float32(exec, args.bias);
+  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_exec_space(exec, [&](const auto& space) {
+      constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
+      const Update<T, W> kernel{Strided<T, 2>(args.x),
+                                Strided<T, 2>(args.out),
+                                Strided<T, 3>(args.conv_state),
+                                weight.data<float>(),
+                                bias ? bias.data<float>() : nullptr,
+                                dim,
+                                args.weight.extent(1),
+                                args.conv_state.extent(2),
+                                (dim + W - 1) / W,
+                                args.activation == ConvActivation::silu};
+      for_each_element(space, "ophis::causal_conv1d_update", batch * kernel.channel_blocks, kernel);
+    });
+  });
+}
+
+}  // namespace ophis::causal_conv1d_kokkos
