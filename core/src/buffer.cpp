@@ -8,7 +8,8 @@ constexpr std::align_val_t alignment{64};
 }
 
 Buffer::Buffer(std::size_t bytes, Device device) : m_bytes(bytes), m_device(device) {
-  if (device.type != DeviceType::cpu) fail(ErrorCode::unsupported, "no memory on device ", device, " in this build");
+  if (device.type != DeviceType::cpu)
+    fail(ErrorCode::unsupported, "no memory on device ", device, " in this build");
   if (bytes == 0) return;
   m_data = ::operator new(bytes, alignment, std::nothrow);
   if (m_data == nullptr) fail(ErrorCode::out_of_memory, "could not allocate ", bytes, " bytes on ", device);

@@ -8,9 +8,12 @@ namespace ophis {
 
 const char* to_string(DeviceType type) noexcept {
   switch (type) {
-    case DeviceType::cpu: return "cpu";
-    case DeviceType::cuda: return "cuda";
-    case DeviceType::hip: return "hip";
+    case DeviceType::cpu:
+      return "cpu";
+    case DeviceType::cuda:
+      return "cuda";
+    case DeviceType::hip:
+      return "hip";
   }
   return "unknown";
 }
@@ -22,15 +25,16 @@ Device parse_device(std::string_view name) {
   if (colon != std::string_view::npos) {
     const std::string_view digits = name.substr(colon + 1);
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
-    OPHIS_REQUIRE(error == std::errc() && end == digits.data() + digits.size() && index >= 0,
-                  "device '", name, "': '", digits, "' is not a device number");
+    OPHIS_REQUIRE(error == std::errc() && end == digits.data() + digits.size() && index >= 0, "device '",
+                  name, "': '", digits, "' is not a device number");
   }
   if (type == "cpu") {
     OPHIS_REQUIRE(index == 0, "device '", name, "': there is one cpu, number 0");
     return Device::cpu();
   }
   if (type == "cuda" || type == "hip") {
-    fail(ErrorCode::unsupported, "device '", name, "': this build has the cpu only; build with -DBACKEND=", type);
+    fail(ErrorCode::unsupported, "device '", name,
+         "': this build has the cpu only; build with -DBACKEND=", type);
   }
   fail(ErrorCode::invalid_argument, "unknown device '", name, "'; known: cpu, cuda, cuda:N, hip, hip:N");
 }

@@ -16,7 +16,9 @@ void Dims::push_back(std::int64_t value) {
   m_values[static_cast<std::size_t>(m_size++)] = value;
 }
 
-bool operator==(const Dims& a, const Dims& b) noexcept { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+bool operator==(const Dims& a, const Dims& b) noexcept {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
 
 std::ostream& operator<<(std::ostream& out, const Dims& dims) {
   out << '(';
@@ -38,8 +40,8 @@ std::int64_t element_count(const Dims& shape) {
   std::int64_t count = 1;
   for (const std::int64_t extent : shape) {
     OPHIS_REQUIRE(extent >= 0, "tensor shape ", shape, " has a negative extent");
-    OPHIS_REQUIRE(extent == 0 || count <= std::numeric_limits<std::int64_t>::max() / 16 / extent, "tensor shape ",
-                  shape, " has too many elements");
+    OPHIS_REQUIRE(extent == 0 || count <= std::numeric_limits<std::int64_t>::max() / 16 / extent,
+                  "tensor shape ", shape, " has too many elements");
     count *= extent;
   }
   return count;
@@ -56,7 +58,8 @@ Tensor::Tensor(void* data, DType dtype, const Dims& shape, const Dims& strides, 
       m_dtype(dtype),
       m_device(device),
       m_present(true) {
-  OPHIS_REQUIRE(shape.size() == strides.size(), "tensor shape ", shape, " and strides ", strides, " differ in rank");
+  OPHIS_REQUIRE(shape.size() == strides.size(), "tensor shape ", shape, " and strides ", strides,
+                " differ in rank");
   OPHIS_REQUIRE(data != nullptr || m_count == 0, "tensor of shape ", shape, " has no memory");
 }
 
@@ -77,11 +80,12 @@ int Tensor::checked_axis(int axis) const {
 
 Tensor Tensor::slice(int axis, std::int64_t begin, std::int64_t end) const {
   axis = checked_axis(axis);
-  OPHIS_REQUIRE(0 <= begin && begin <= end && end <= m_shape[axis], "slice [", begin, ", ", end, ") of axis ", axis,
-                " of ", *this);
+  OPHIS_REQUIRE(0 <= begin && begin <= end && end <= m_shape[axis], "slice [", begin, ", ", end, ") of axis ",
+                axis, " of ", *this);
   Dims shape = m_shape;
   shape[axis] = end - begin;
-  char* first = static_cast<char*>(m_data) + begin * m_strides[axis] * static_cast<std::int64_t>(size_of(m_dtype));
+  char* first =
+      static_cast<char*>(m_data) + begin * m_strides[axis] * static_cast<std::int64_t>(size_of(m_dtype));
   return Tensor(first, m_dtype, shape, m_strides, m_device);
 }
 
@@ -108,7 +112,8 @@ Tensor Tensor::transpose(int axis0, int axis1) const {
 }
 
 Tensor Tensor::reshape(const Dims& shape) const {
-  OPHIS_REQUIRE(element_count(shape) == m_count, "cannot reshape ", *this, " to ", shape, ": the counts differ");
+  OPHIS_REQUIRE(element_count(shape) == m_count, "cannot reshape ", *this, " to ", shape,
+                ": the counts differ");
   if (m_count == 0 || is_contiguous()) return Tensor(m_data, m_dtype, shape, m_device);
 
   // Merge the old axes into dense runs, last first; each new axis must then divide what is left of a run.
@@ -134,8 +139,8 @@ Tensor Tensor::reshape(const Dims& shape) const {
     }
     strides[i] = run_stride[run] * used;
     used *= shape[i];
-    OPHIS_REQUIRE(run_extent[run] % used == 0, "cannot reshape ", *this, " with strides ", m_strides, " to ", shape,
-                  " without a copy");
+    OPHIS_REQUIRE(run_extent[run] % used == 0, "cannot reshape ", *this, " with strides ", m_strides, " to ",
+                  shape, " without a copy");
   }
   return Tensor(m_data, m_dtype, shape, strides, m_device);
 }

@@ -8,7 +8,8 @@ constexpr std::size_t alignment = 64;
 }  // namespace
 
 Tensor Workspace::take_tensor(DType dtype, const Dims& shape) {
-  return Tensor(take_bytes(static_cast<std::size_t>(element_count(shape)) * size_of(dtype)), dtype, shape, m_device);
+  return Tensor(take_bytes(static_cast<std::size_t>(element_count(shape)) * size_of(dtype)), dtype, shape,
+                m_device);
 }
 
 std::size_t Workspace::capacity() const noexcept {

@@ -48,11 +48,13 @@ std::string wrap_bare_words(std::string_view text) {
 std::string read_text_file(const std::filesystem::path& path, std::size_t max_bytes) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) fail(ErrorCode::not_found, "no file ", path.string());
-  if (!std::filesystem::is_regular_file(path, error)) fail(ErrorCode::io, path.string(), " is not a regular file");
+  if (!std::filesystem::is_regular_file(path, error))
+    fail(ErrorCode::io, path.string(), " is not a regular file");
   const std::uintmax_t size = std::filesystem::file_size(path, error);
   if (error) fail(ErrorCode::io, "could not read ", path.string(), ": ", error.message());
   if (size > max_bytes) {
-    fail(ErrorCode::corrupt_data, path.string(), " has ", size, " bytes; at most ", max_bytes, " are expected");
+    fail(ErrorCode::corrupt_data, path.string(), " has ", size, " bytes; at most ", max_bytes,
+         " are expected");
   }
   std::string text(static_cast<std::size_t>(size), '\0');
   std::ifstream file(path, std::ios::binary);

@@ -17,7 +17,8 @@ void causal_conv1d(ExecContext& exec, const CausalConv1dArgs& args) {
   const std::int64_t width = args.weight.extent(1);
   const DType dtype = args.x.dtype();
   OPHIS_REQUIRE(width >= 1, "causal_conv1d: weight has width 0, but must have at least 1");
-  OPHIS_REQUIRE(!(args.seq_idx && args.cu_seqlens), "causal_conv1d: seq_idx and cu_seqlens exclude each other");
+  OPHIS_REQUIRE(!(args.seq_idx && args.cu_seqlens),
+                "causal_conv1d: seq_idx and cu_seqlens exclude each other");
   const std::int64_t nseq = check.sequences(args.cu_seqlens, batch, seqlen);
   check.activation("x", args.x, args.x.shape(), dtype);
   check.parameter("weight", args.weight, {dim, width});

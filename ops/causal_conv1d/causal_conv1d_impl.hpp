@@ -3,8 +3,8 @@
 
 #include <span>
 
-#include "ops/common/implementation.hpp"
 #include "ophis/ops/causal_conv1d.hpp"
+#include "ops/common/implementation.hpp"
 
 namespace ophis {
 

@@ -15,7 +15,8 @@ enum class Lanes { channels, time };
 /// Positions of one sequence that an item computes.
 inline constexpr std::int64_t time_tile = 128;
 
-/// One item: time_tile outputs of a block of channels (lanes over channels: one pack of them; over time: one channel).
+/// One item: time_tile outputs of a block of channels (lanes over channels: one pack of them; over time: one
+/// channel).
 template <class T, int W, Lanes lanes>
 struct Forward {
   Strided<T, 3> x, out, initial_states;
@@ -40,7 +41,8 @@ struct Forward {
       for (std::int64_t l = begin; l < end; ++l) output<W>(index, sequence, l, channel, count);
     } else {
       // The first width - 1 outputs read initial_states, and seq_idx differs from lane to lane: one by one.
-      const std::int64_t plain = seq_idx ? end : Kokkos::min(end, Kokkos::max(begin, sequence.begin + width - 1));
+      const std::int64_t plain =
+          seq_idx ? end : Kokkos::min(end, Kokkos::max(begin, sequence.begin + width - 1));
       std::int64_t l = begin;
       for (; l < plain; ++l) output<1>(index, sequence, l, channel, 1);
       for (; l < end; l += W) {
@@ -51,8 +53,8 @@ struct Forward {
 
   /// The `count` outputs that start at position l and the given channel, along the lanes' axis.
   template <int V>
-  KOKKOS_FUNCTION void output(std::int64_t index, const Sequence& sequence, std::int64_t l, std::int64_t channel,
-                              int count) const {
+  KOKKOS_FUNCTION void output(std::int64_t index, const Sequence& sequence, std::int64_t l,
+                              std::int64_t channel, int count) const {
     constexpr int axis = lanes == Lanes::channels ? 2 : 1;
     Pack<V> sum(0.0f);
     if (bias) sum = parameter<V>(bias + channel, 1, count);
@@ -67,8 +69,10 @@ struct Forward {
 
   template <int V>
   KOKKOS_FUNCTION Pack<V> parameter(const float* from, std::int64_t stride, int count) const {
-    if constexpr (lanes == Lanes::channels) return load<V>(from, stride, count);
-    else return Pack<V>(*from);
+    if constexpr (lanes == Lanes::channels)
+      return load<V>(from, stride, count);
+    else
+      return Pack<V>(*from);
   }
 
   /// The input at position `at` as the output at position l sees it.
@@ -88,8 +92,8 @@ struct Forward {
   }
 };
 
-/// One item: the final state of one channel of one sequence. Slots are written in rising order and read at or above the
-/// one being written, so final_states may be the memory of initial_states.
+/// One item: the final state of one channel of one sequence. Slots are written in rising order and read at or
+/// above the one being written, so final_states may be the memory of initial_states.
 template <class T>
 struct FinalState {
   Strided<T, 3> x, initial_states, final_states;
@@ -107,7 +111,8 @@ struct FinalState {
     }
   }
 
-  KOKKOS_FUNCTION T input(std::int64_t index, const Sequence& sequence, std::int64_t at, std::int64_t channel) const {
+  KOKKOS_FUNCTION T input(std::int64_t index, const Sequence& sequence, std::int64_t at,
+                          std::int64_t channel) const {
     const bool before = at < sequence.begin;
     if (seq_idx && sequence.end > sequence.begin) {
       const std::int64_t owner = before ? sequence.begin : at;
@@ -149,8 +154,8 @@ struct Update {
 
 /// Starts Forward with its lanes along channels or time.
 template <class T, Lanes lanes, class Space>
-void run_forward(ExecContext& exec, const Space& space, const CausalConv1dArgs& args, const SequenceMap& sequences,
-                 std::int64_t nseq) {
+void run_forward(ExecContext& exec, const Space& space, const CausalConv1dArgs& args,
+                 const SequenceMap& sequences, std::int64_t nseq) {
   constexpr int W = pack_width<Space>;
   using Kernel = Forward<T, W, lanes>;
   const std::int64_t seqlen = args.x.extent(1), dim = args.x.extent(2);

@@ -6,7 +6,8 @@ namespace ophis {
 void causal_conv1d_reference(const CausalConv1dArgs& args) {
   const std::int64_t seqlen = args.x.extent(1), dim = args.x.extent(2), width = args.weight.extent(1);
   const std::int64_t nseq = args.cu_seqlens ? args.cu_seqlens.extent(0) - 1 : args.x.extent(0);
-  const Elements x(args.x), weight(args.weight), bias(args.bias), initial(args.initial_states), seq_idx(args.seq_idx);
+  const Elements x(args.x), weight(args.weight), bias(args.bias), initial(args.initial_states),
+      seq_idx(args.seq_idx);
   const Elements out(args.out), final_states(args.final_states);
 
   for (std::int64_t s = 0; s < nseq; ++s) {
@@ -41,7 +42,8 @@ void causal_conv1d_update_reference(const CausalConv1dUpdateArgs& args) {
     for (std::int64_t d = 0; d < args.x.extent(1); ++d) {
       const double input = x(b, d);
       double y = (bias ? bias(d) : 0.0) + weight(d, width - 1) * input;
-      for (std::int64_t k = 0; k < width - 1; ++k) y += weight(d, k) * state(b, d, state_len - (width - 1) + k);
+      for (std::int64_t k = 0; k < width - 1; ++k)
+        y += weight(d, k) * state(b, d, state_len - (width - 1) + k);
       for (std::int64_t slot = 0; slot + 1 < state_len; ++slot) state.set(state(b, d, slot + 1), b, d, slot);
       if (state_len > 0) state.set(input, b, d, state_len - 1);
       out.set(args.activation == ConvActivation::silu ? reference::silu(y) : y, b, d);

@@ -8,8 +8,8 @@
 
 namespace ophis {
 
-/// Checks the tensors of one call of one op. Every function throws Error(invalid_argument) that names the op and the
-/// tensor, what came and what was wanted. A tensor that is not given passes, except in require_given.
+/// Checks the tensors of one call of one op. Every function throws Error(invalid_argument) that names the op
+/// and the tensor, what came and what was wanted. A tensor that is not given passes, except in require_given.
 class ArgumentChecker {
  public:
   ArgumentChecker(const char* op, ExecContext& exec) : m_op(op), m_device(exec.device()) {}
@@ -18,18 +18,20 @@ class ArgumentChecker {
     OPHIS_REQUIRE(tensor, m_op, ": ", name, " must be given");
   }
   void rank(const char* name, const Tensor& tensor, int wanted) const {
-    OPHIS_REQUIRE(!tensor || tensor.rank() == wanted, m_op, ": ", name, " is ", tensor, ", but must have ", wanted,
-                  " axes");
+    OPHIS_REQUIRE(!tensor || tensor.rank() == wanted, m_op, ": ", name, " is ", tensor, ", but must have ",
+                  wanted, " axes");
   }
   /// Also checks that the tensor is on the op's device.
   void shape(const char* name, const Tensor& tensor, const Dims& wanted) const {
     if (!tensor) return;
-    OPHIS_REQUIRE(tensor.shape() == wanted, m_op, ": ", name, " has shape ", tensor.shape(), ", but must have ", wanted);
-    OPHIS_REQUIRE(tensor.device() == m_device, m_op, ": ", name, " is on device ", tensor.device(), ", but the op runs on ",
-                  m_device);
+    OPHIS_REQUIRE(tensor.shape() == wanted, m_op, ": ", name, " has shape ", tensor.shape(),
+                  ", but must have ", wanted);
+    OPHIS_REQUIRE(tensor.device() == m_device, m_op, ": ", name, " is on device ", tensor.device(),
+                  ", but the op runs on ", m_device);
   }
   void dtype(const char* name, const Tensor& tensor, DType wanted) const {
-    OPHIS_REQUIRE(!tensor || tensor.dtype() == wanted, m_op, ": ", name, " is ", tensor.dtype(), ", but must be ", wanted);
+    OPHIS_REQUIRE(!tensor || tensor.dtype() == wanted, m_op, ": ", name, " is ", tensor.dtype(),
+                  ", but must be ", wanted);
   }
   /// float32, bfloat16 or float16.
   void compute_dtype(const char* name, const Tensor& tensor) const {
@@ -37,7 +39,8 @@ class ArgumentChecker {
                   ", but must be float32, bfloat16 or float16");
   }
   /// A tensor of this shape and dtype.
-  void activation(const char* name, const Tensor& tensor, const Dims& wanted_shape, DType wanted_dtype) const {
+  void activation(const char* name, const Tensor& tensor, const Dims& wanted_shape,
+                  DType wanted_dtype) const {
     shape(name, tensor, wanted_shape);
     dtype(name, tensor, wanted_dtype);
   }
@@ -54,8 +57,8 @@ class ArgumentChecker {
   void seq_idx(const Tensor& tensor, std::int64_t batch, std::int64_t seqlen) const {
     activation("seq_idx", tensor, {batch, seqlen}, DType::int32);
   }
-  /// The number of sequences: `batch` without cu_seqlens (nseq + 1) int32; with it the batch must be 1. Its values are
-  /// read only where the CPU can: they must rise from 0 to seqlen.
+  /// The number of sequences: `batch` without cu_seqlens (nseq + 1) int32; with it the batch must be 1. Its
+  /// values are read only where the CPU can: they must rise from 0 to seqlen.
   std::int64_t sequences(const Tensor& cu_seqlens, std::int64_t batch, std::int64_t seqlen) const;
 
   const char* op() const { return m_op; }

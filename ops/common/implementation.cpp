@@ -17,7 +17,8 @@ Choices choices_from_environment() {
   while (!rest.empty()) {
     const std::string_view entry = rest.substr(0, rest.find(','));
     const std::size_t colon = entry.find(':');
-    OPHIS_REQUIRE(colon != std::string_view::npos, "OPHIS_FORCE_IMPL: '", entry, "' is not of the form op:implementation");
+    OPHIS_REQUIRE(colon != std::string_view::npos, "OPHIS_FORCE_IMPL: '", entry,
+                  "' is not of the form op:implementation");
     choices.emplace_back(entry.substr(0, colon), entry.substr(colon + 1));
     rest.remove_prefix(std::min(entry.size() + 1, rest.size()));
   }
@@ -52,12 +53,14 @@ void report_choice(std::string_view op, std::string_view impl, const char* why_n
     return value && std::string_view(value) != "0";
   }();
   if (!verbose) return;
-  const std::string line = concat("ophis: ", op, ": ", impl, why_not ? " not taken: " : " runs", why_not ? why_not : "");
+  const std::string line =
+      concat("ophis: ", op, ": ", impl, why_not ? " not taken: " : " runs", why_not ? why_not : "");
   std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 void fail_dispatch(std::string_view op, std::string_view forced, const char* why_not) {
-  if (forced.empty()) fail(ErrorCode::unsupported, op, ": no implementation takes these arguments: ", why_not);
+  if (forced.empty())
+    fail(ErrorCode::unsupported, op, ": no implementation takes these arguments: ", why_not);
   fail(ErrorCode::unsupported, op, ": implementation '", forced, "' cannot run: ", why_not);
 }
 

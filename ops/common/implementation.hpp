@@ -1,5 +1,5 @@
-// Dispatch: an op has an ordered list of implementations, fastest first, the portable kernel last; the first that
-// accepts the arguments runs. (The idea of oneDNN's implementation lists.)
+// Dispatch: an op has an ordered list of implementations, fastest first, the portable kernel last; the first
+// that accepts the arguments runs. (The idea of oneDNN's implementation lists.)
 #pragma once
 
 #include <span>
@@ -35,7 +35,8 @@ void report_choice(std::string_view op, std::string_view impl, const char* why_n
 
 /// Runs the first implementation in the list that takes `args`, or the forced one.
 template <class Args>
-void dispatch(std::string_view op, std::span<const Implementation<Args>> list, ExecContext& exec, const Args& args) {
+void dispatch(std::string_view op, std::span<const Implementation<Args>> list, ExecContext& exec,
+              const Args& args) {
   const std::string_view forced = detail::forced_implementation(op);
   const char* reason = "there is no such implementation";
   for (const Implementation<Args>& impl : list) {

@@ -6,7 +6,8 @@ std::int64_t Elements::offset(const Dims& index) const {
   OPHIS_REQUIRE(index.size() == m_tensor.rank(), "element ", index, " of ", m_tensor);
   std::int64_t offset = 0;
   for (int axis = 0; axis < index.size(); ++axis) {
-    OPHIS_REQUIRE(index[axis] >= 0 && index[axis] < m_tensor.extent(axis), "element ", index, " of ", m_tensor);
+    OPHIS_REQUIRE(index[axis] >= 0 && index[axis] < m_tensor.extent(axis), "element ", index, " of ",
+                  m_tensor);
     offset += index[axis] * m_tensor.stride(axis);
   }
   return offset;

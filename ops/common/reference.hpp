@@ -1,4 +1,5 @@
-// Element access for the sequential references: any float dtype, in double, on the host. Slow and plain on purpose.
+// Element access for the sequential references: any float dtype, in double, on the host. Slow and plain on
+// purpose.
 #pragma once
 
 #include <cmath>
@@ -7,7 +8,8 @@
 
 namespace ophis {
 
-/// Reads and writes elements of a host tensor as doubles. float64 tensors are taken too: a reference writes those.
+/// Reads and writes elements of a host tensor as doubles. float64 tensors are taken too: a reference writes
+/// those.
 class Elements {
  public:
   explicit Elements(const Tensor& tensor) : m_tensor(tensor) {}

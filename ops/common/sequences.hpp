@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "ophis/core/tensor.hpp"
 #include "ophis/core/kokkos.hpp"
+#include "ophis/core/tensor.hpp"
 
 namespace ophis {
 

@@ -9,7 +9,8 @@
 
 namespace ophis {
 
-/// A tensor as kernels see it. A default-constructed one (or one made of a Tensor that is not given) tests false.
+/// A tensor as kernels see it. A default-constructed one (or one made of a Tensor that is not given) tests
+/// false.
 template <class T, int Rank>
 class Strided {
  public:
@@ -42,8 +43,8 @@ class Strided {
   std::int64_t m_strides[Rank] = {};
 };
 
-/// A parameter as dense float32: itself where it is that already, else a copy in the workspace, valid until the
-/// caller's Workspace::Scope ends. An absent parameter stays absent.
+/// A parameter as dense float32: itself where it is that already, else a copy in the workspace, valid until
+/// the caller's Workspace::Scope ends. An absent parameter stays absent.
 Tensor as_dense_float32(ExecContext& exec, const Tensor& parameter);
 
 }  // namespace ophis

@@ -18,7 +18,8 @@ using ophis::Pack;
 /// Distance in units of the last place of the float nearest to `want`.
 double ulp_error(float got, double want) {
   if (std::isnan(want)) return std::isnan(got) ? 0 : 1e9;
-  if (std::isinf(static_cast<float>(want)) || std::isinf(got)) return got == static_cast<float>(want) ? 0 : 1e9;
+  if (std::isinf(static_cast<float>(want)) || std::isinf(got))
+    return got == static_cast<float>(want) ? 0 : 1e9;
   const float nearest = static_cast<float>(want);
   const double ulp = std::max<double>(std::nextafter(std::fabs(nearest), INFINITY) - std::fabs(nearest),
                                       std::numeric_limits<float>::denorm_min());
@@ -62,15 +63,18 @@ TEST_CASE("exp is accurate to 2 ulp") {
 }
 
 TEST_CASE("log1p, softplus, silu and sigmoid follow their definitions") {
-  CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f, 4.0f) <= 4.0);
-  CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f, 5e8f) <= 4.0);
-  CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f, 1e-3f) <= 4.0);
+  CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f,
+                    4.0f) <= 4.0);
+  CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f,
+                    5e8f) <= 4.0);
+  CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f,
+                    1e-3f) <= 4.0);
   const auto softplus = [](double x) { return x > 20 ? x : std::log1p(std::exp(x)); };
   CHECK(worst_error([](auto x) { return ophis::softplus(x); }, softplus, -60.0f, 30.0f) <= 6.0);
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
   CHECK(worst_error([](auto x) { return ophis::sigmoid(x); }, sigmoid, -80.0f, 80.0f) <= 4.0);
-  CHECK(worst_error([](auto x) { return ophis::silu(x); }, [&](double x) { return x * sigmoid(x); }, -80.0f, 80.0f) <=
-        4.0);
+  CHECK(worst_error([](auto x) { return ophis::silu(x); }, [&](double x) { return x * sigmoid(x); }, -80.0f,
+                    80.0f) <= 4.0);
   CHECK(std::isnan(ophis::softplus(Pack<4>(std::numeric_limits<float>::quiet_NaN())).lane(0)));
 }
 
@@ -79,13 +83,17 @@ TEST_CASE("every float16 and bfloat16 survives the way through float") {
     float16 half{};
     half.bits = static_cast<std::uint16_t>(bits);
     const float wide = static_cast<float>(half);
-    if (std::isnan(wide)) CHECK(std::isnan(static_cast<float>(float16(wide))));
-    else CHECK(float16(wide).bits == half.bits);
+    if (std::isnan(wide))
+      CHECK(std::isnan(static_cast<float>(float16(wide))));
+    else
+      CHECK(float16(wide).bits == half.bits);
     bfloat16 brain{};
     brain.bits = static_cast<std::uint16_t>(bits);
     const float wide_brain = static_cast<float>(brain);
-    if (std::isnan(wide_brain)) CHECK(std::isnan(static_cast<float>(bfloat16(wide_brain))));
-    else CHECK(bfloat16(wide_brain).bits == brain.bits);
+    if (std::isnan(wide_brain))
+      CHECK(std::isnan(static_cast<float>(bfloat16(wide_brain))));
+    else
+      CHECK(bfloat16(wide_brain).bits == brain.bits);
   }
 }
 
@@ -94,7 +102,7 @@ TEST_CASE("rounding to 16 bits goes to the nearest, ties to even") {
   CHECK(float16(65519.996f).bits == 0x7bff);
   CHECK(float16(65520.0f).bits == 0x7c00);  // halfway to 2^16: infinity
   CHECK(float16(-1e30f).bits == 0xfc00);
-  CHECK(float16(0x1p-25f).bits == 0);       // halfway between 0 and the smallest subnormal
+  CHECK(float16(0x1p-25f).bits == 0);  // halfway between 0 and the smallest subnormal
   CHECK(float16(0x1.8p-25f).bits == 1);
   CHECK(float16(1.0f + 0x1p-11f).bits == 0x3c00);
   CHECK(float16(1.0f + 0x1.8p-10f).bits == 0x3c02);

@@ -51,8 +51,9 @@ TEST_CASE("bad shapes and dtypes are refused") {
   CHECK_THROWS_AS(Tensor(&value, DType::float32, {1LL << 40, 1LL << 40}), Error);
   CHECK_THROWS_AS(Tensor(nullptr, DType::float32, {1}), Error);
   CHECK_THROWS_AS(Tensor(&value, DType::float32, {1}).data<double>(), Error);
-  CHECK_THROWS_WITH(ophis::parse_dtype("float8"),
-                    "unknown dtype 'float8'; known: float32, bfloat16, float16, float64, int64, int32, int16, int8, "
-                    "uint8, boolean");
+  CHECK_THROWS_WITH(
+      ophis::parse_dtype("float8"),
+      "unknown dtype 'float8'; known: float32, bfloat16, float16, float64, int64, int32, int16, int8, "
+      "uint8, boolean");
   CHECK(ophis::parse_dtype("bf16") == DType::bfloat16);
 }

@@ -20,8 +20,8 @@ struct Device {
 /// "cpu", "cuda" or "hip".
 const char* to_string(DeviceType type) noexcept;
 
-/// "cpu", "cuda", "cuda:1", "hip". Throws Error(invalid_argument) on anything else, Error(unsupported) on a device
-/// type that this build does not contain.
+/// "cpu", "cuda", "cuda:1", "hip". Throws Error(invalid_argument) on anything else, Error(unsupported) on a
+/// device type that this build does not contain.
 Device parse_device(std::string_view name);
 
 std::ostream& operator<<(std::ostream& out, Device device);

@@ -51,9 +51,10 @@ template <class... Parts>
 
 }  // namespace ophis
 
-/// Throws Error(invalid_argument) with the streamed parts unless `condition` holds. It stays in release builds.
-#define OPHIS_REQUIRE(condition, ...)                                                            \
-  do {                                                                                           \
-    if (!(condition)) [[unlikely]]                                                               \
-      ::ophis::fail(::ophis::ErrorCode::invalid_argument, __VA_ARGS__);                          \
+/// Throws Error(invalid_argument) with the streamed parts unless `condition` holds. It stays in release
+/// builds.
+#define OPHIS_REQUIRE(condition, ...)                                   \
+  do {                                                                  \
+    if (!(condition)) [[unlikely]]                                      \
+      ::ophis::fail(::ophis::ErrorCode::invalid_argument, __VA_ARGS__); \
   } while (false)

@@ -10,8 +10,8 @@ namespace ophis {
 
 namespace detail {
 
-// The conversions work on the bits of one number (Word = uint32_t) or of a vector of them (a GCC vector of uint32_t):
-// comparisons and ?: mean the same, lane by lane.
+// The conversions work on the bits of one number (Word = uint32_t) or of a vector of them (a GCC vector of
+// uint32_t): comparisons and ?: mean the same, lane by lane.
 
 /// The bits of a float32 to those of the nearest bfloat16 (ties to even; NaN stays NaN).
 template <class Word>
@@ -32,7 +32,8 @@ OPHIS_INLINE_FUNCTION Word float16_to_float_bits(Word half) {
   return sign | ((half & 0x7c00u) == 0x7c00u ? special : finite);
 }
 
-/// The bits of a float32 to those of the nearest float16 (ties to even, subnormals kept, overflow to infinity).
+/// The bits of a float32 to those of the nearest float16 (ties to even, subnormals kept, overflow to
+/// infinity).
 template <class Float, class Word>
 OPHIS_INLINE_FUNCTION Word float_to_float16_bits(Word word) {
   const Word sign = (word >> 16) & 0x8000u;
@@ -56,7 +57,9 @@ struct bfloat16 {
 
   bfloat16() = default;
   OPHIS_INLINE_FUNCTION explicit bfloat16(float value)
-      : bits(static_cast<std::uint16_t>(detail::float_to_bfloat16_bits(std::bit_cast<std::uint32_t>(value)))) {}
+      : bits(
+            static_cast<std::uint16_t>(detail::float_to_bfloat16_bits(std::bit_cast<std::uint32_t>(value)))) {
+  }
   OPHIS_INLINE_FUNCTION explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }

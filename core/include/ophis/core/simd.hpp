@@ -1,8 +1,8 @@
 // A pack of floats: the lanes that one thread of a kernel works on.
 //
-// On a CPU Pack<W> is a vector register, made of the compilers' vector extensions (GCC, Clang, and nvcc's and hipcc's
-// host side); on a GPU kernels use Pack<1>, a plain float. One kernel body serves both. Memory is read and written in
-// the storage types float, bfloat16 and float16; arithmetic is float32.
+// On a CPU Pack<W> is a vector register, made of the compilers' vector extensions (GCC, Clang, and nvcc's and
+// hipcc's host side); on a GPU kernels use Pack<1>, a plain float. One kernel body serves both. Memory is
+// read and written in the storage types float, bfloat16 and float16; arithmetic is float32.
 #pragma once
 
 #include <bit>
@@ -50,9 +50,7 @@ struct Pack {
 
   Pack() = default;
   OPHIS_INLINE_FUNCTION Pack(float value) : v(Floats{} + value) {}
-  OPHIS_INLINE_FUNCTION explicit Pack(Floats lanes)
-    requires(W > 1)
-      : v(lanes) {}
+  OPHIS_INLINE_FUNCTION explicit Pack(Floats lanes) requires(W > 1) : v(lanes) {}
 
   OPHIS_INLINE_FUNCTION Pack& operator+=(Pack o) { return *this = *this + o; }
   OPHIS_INLINE_FUNCTION Pack& operator*=(Pack o) { return *this = *this * o; }
@@ -64,8 +62,10 @@ struct Pack {
 
   /// One lane; for tails and tests.
   OPHIS_INLINE_FUNCTION float lane([[maybe_unused]] int i) const {
-    if constexpr (W == 1) return v;
-    else return v[i];
+    if constexpr (W == 1)
+      return v;
+    else
+      return v[i];
   }
 };
 
@@ -115,8 +115,10 @@ namespace detail {
 
 template <int W, class To, class From>
 OPHIS_INLINE_FUNCTION Vector<To, W> convert_lanes(From from) {
-  if constexpr (W == 1) return static_cast<To>(from);
-  else return __builtin_convertvector(from, Vector<To, W>);
+  if constexpr (W == 1)
+    return static_cast<To>(from);
+  else
+    return __builtin_convertvector(from, Vector<To, W>);
 }
 
 /// The storage word of T: its bits as an unsigned integer.
@@ -126,17 +128,23 @@ using StorageBits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint1
 template <class T, int W>
 OPHIS_INLINE_FUNCTION Pack<W> unpack(Vector<StorageBits<T>, W> bits) {
   const auto words = convert_lanes<W, std::uint32_t>(bits);
-  if constexpr (std::is_same_v<T, float>) return std::bit_cast<Pack<W>>(words);
-  else if constexpr (std::is_same_v<T, bfloat16>) return std::bit_cast<Pack<W>>(words << 16);
-  else return std::bit_cast<Pack<W>>(float16_to_float_bits<typename Pack<W>::Floats>(words));
+  if constexpr (std::is_same_v<T, float>)
+    return std::bit_cast<Pack<W>>(words);
+  else if constexpr (std::is_same_v<T, bfloat16>)
+    return std::bit_cast<Pack<W>>(words << 16);
+  else
+    return std::bit_cast<Pack<W>>(float16_to_float_bits<typename Pack<W>::Floats>(words));
 }
 
 template <class T, int W>
 OPHIS_INLINE_FUNCTION Vector<StorageBits<T>, W> pack_bits(Pack<W> value) {
   const auto words = std::bit_cast<typename Pack<W>::Words>(value);
-  if constexpr (std::is_same_v<T, float>) return words;
-  else if constexpr (std::is_same_v<T, bfloat16>) return convert_lanes<W, std::uint16_t>(float_to_bfloat16_bits(words));
-  else return convert_lanes<W, std::uint16_t>(float_to_float16_bits<typename Pack<W>::Floats>(words));
+  if constexpr (std::is_same_v<T, float>)
+    return words;
+  else if constexpr (std::is_same_v<T, bfloat16>)
+    return convert_lanes<W, std::uint16_t>(float_to_bfloat16_bits(words));
+  else
+    return convert_lanes<W, std::uint16_t>(float_to_float16_bits<typename Pack<W>::Floats>(words));
 }
 
 }  // namespace detail

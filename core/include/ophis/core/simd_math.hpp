@@ -15,7 +15,8 @@ OPHIS_INLINE_FUNCTION Pack<W> exp(Pack<W> x) {
   x = P(x.v < -104.0f ? (P(-104.0f)).v : x.v);
   x = P(x.v > 89.0f ? (P(89.0f)).v : x.v);
 
-  constexpr float round_to_integer = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  constexpr float round_to_integer =
+      12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
   const P shifted = fma(x, P(1.44269504088896341f), P(round_to_integer));
   const P n = shifted - P(round_to_integer);
   P r = fma(n, P(-0.693145751953125f), x);
@@ -49,8 +50,8 @@ OPHIS_INLINE_FUNCTION Pack<W> silu(Pack<W> x) {
   return x / (Pack<W>(1.0f) + exp(-x));
 }
 
-/// log(1 + x) for x >= 0, to a few ulp. 1 + x is split into m * 2^e with m in [sqrt(1/2), sqrt(2)); the rounding error of
-/// 1 + x is put back to first order.
+/// log(1 + x) for x >= 0, to a few ulp. 1 + x is split into m * 2^e with m in [sqrt(1/2), sqrt(2)); the
+/// rounding error of 1 + x is put back to first order.
 template <int W>
 OPHIS_INLINE_FUNCTION Pack<W> log1p(Pack<W> x) {
   using P = Pack<W>;

@@ -20,7 +20,8 @@ class Dims {
   static constexpr int max_rank = 6;
 
   Dims() = default;
-  Dims(std::initializer_list<std::int64_t> values) : Dims(std::span<const std::int64_t>(values.begin(), values.size())) {}
+  Dims(std::initializer_list<std::int64_t> values)
+      : Dims(std::span<const std::int64_t>(values.begin(), values.size())) {}
   explicit Dims(std::span<const std::int64_t> values);
 
   int size() const noexcept { return m_size; }
@@ -43,8 +44,8 @@ Dims contiguous_strides(const Dims& shape);
 /// The number of elements. Throws Error(invalid_argument) on a negative extent or a product beyond int64.
 std::int64_t element_count(const Dims& shape);
 
-/// A view of memory that someone else owns. A default-constructed Tensor is empty and stands for an argument that is
-/// not given. Constness is by role: an op's header says which tensors it writes.
+/// A view of memory that someone else owns. A default-constructed Tensor is empty and stands for an argument
+/// that is not given. Constness is by role: an op's header says which tensors it writes.
 class Tensor {
  public:
   Tensor() = default;

@@ -8,8 +8,8 @@
 
 namespace ophis {
 
-/// A stack of scratch memory that grows to the largest use it has seen and is then reused. Not thread safe: each
-/// ExecContext has its own.
+/// A stack of scratch memory that grows to the largest use it has seen and is then reused. Not thread safe:
+/// each ExecContext has its own.
 class Workspace {
  public:
   explicit Workspace(Device device) : m_device(device) {}
@@ -17,7 +17,8 @@ class Workspace {
   /// What is taken between a Scope's construction and destruction is given back by the latter.
   class Scope {
    public:
-    explicit Scope(Workspace& workspace) : m_workspace(workspace), m_block(workspace.m_block), m_used(workspace.m_used) {
+    explicit Scope(Workspace& workspace)
+        : m_workspace(workspace), m_block(workspace.m_block), m_used(workspace.m_used) {
       ++workspace.m_depth;
     }
     ~Scope() { m_workspace.rewind(m_block, m_used); }
@@ -47,9 +48,9 @@ class Workspace {
 
   Device m_device;
   std::vector<Buffer> m_blocks;
-  std::size_t m_block = 0;  // index of the block in use
-  std::size_t m_used = 0;   // bytes used of it
-  std::size_t m_depth = 0;  // open scopes
+  std::size_t m_block = 0;                          // index of the block in use
+  std::size_t m_used = 0;                           // bytes used of it
+  std::size_t m_depth = 0;                          // open scopes
   std::size_t m_next_block = std::size_t{1} << 20;  // least bytes of the next block
 };
 

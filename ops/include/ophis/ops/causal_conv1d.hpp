@@ -10,21 +10,23 @@ enum class ConvActivation { none, silu };
 
 /// out[b, l, d] = act(bias[d] + sum_k weight[d, k] * x[b, l - (width - 1) + k, d])
 ///
-/// T is one of float32, bfloat16, float16; arithmetic is float32. Any strides: channels last is (batch, seqlen, dim)
-/// dense, channels first is the transposed view of a dense (batch, dim, seqlen).
+/// T is one of float32, bfloat16, float16; arithmetic is float32. Any strides: channels last is (batch,
+/// seqlen, dim) dense, channels first is the transposed view of a dense (batch, dim, seqlen).
 struct CausalConv1dArgs {
-  Tensor x;               ///< (batch, seqlen, dim) T
-  Tensor weight;          ///< (dim, width) any compute dtype; width >= 1
-  Tensor bias;            ///< (dim) any compute dtype, or none
-  Tensor initial_states;  ///< (nseq, dim, width - 1) T, the inputs before the first, oldest first; none: zeros
-  Tensor seq_idx;         ///< (batch, seqlen) int32, or none: a tap of another sequence than its output's counts as zero,
-                          ///< initial_states belong to the first; where it is negative (padding) out is zero
-  Tensor cu_seqlens;      ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i], cu_seqlens[i + 1])
+  Tensor x;       ///< (batch, seqlen, dim) T
+  Tensor weight;  ///< (dim, width) any compute dtype; width >= 1
+  Tensor bias;    ///< (dim) any compute dtype, or none
+  Tensor
+      initial_states;  ///< (nseq, dim, width - 1) T, the inputs before the first, oldest first; none: zeros
+  Tensor seq_idx;  ///< (batch, seqlen) int32, or none: a tap of another sequence than its output's counts as
+                   ///< zero, initial_states belong to the first; where it is negative (padding) out is zero
+  Tensor cu_seqlens;  ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i],
+                      ///< cu_seqlens[i + 1])
   ConvActivation activation = ConvActivation::none;
 
   Tensor out;           ///< (batch, seqlen, dim) T; must not overlap x
-  Tensor final_states;  ///< (nseq, dim, width - 1) T, the last width - 1 inputs, oldest first, or none; may be the
-                        ///< memory of initial_states
+  Tensor final_states;  ///< (nseq, dim, width - 1) T, the last width - 1 inputs, oldest first, or none; may
+                        ///< be the memory of initial_states
 };
 // nseq is batch, or with cu_seqlens the number of sequences.
 
@@ -34,7 +36,8 @@ void causal_conv1d(ExecContext& exec, const CausalConv1dArgs& args);
 /// One step of the same convolution, for generation.
 struct CausalConv1dUpdateArgs {
   Tensor x;           ///< (batch, dim) T
-  Tensor conv_state;  ///< (batch, dim, state_len) T, state_len >= width - 1: the latest inputs, oldest first; in and out
+  Tensor conv_state;  ///< (batch, dim, state_len) T, state_len >= width - 1: the latest inputs, oldest first;
+                      ///< in and out
   Tensor weight;      ///< (dim, width) any compute dtype
   Tensor bias;        ///< (dim) any compute dtype, or none
   ConvActivation activation = ConvActivation::none;

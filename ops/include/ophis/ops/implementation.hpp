@@ -6,9 +6,10 @@
 
 namespace ophis {
 
-/// While it lives, `op` runs implementation `impl` in this thread, or throws Error(unsupported) with the reason why it
-/// cannot. The environment variable OPHIS_FORCE_IMPL="ssd_scan:kokkos,linear:eigen" does the same for a whole program,
-/// and OPHIS_VERBOSE=1 prints to stderr what ran, and why faster implementations did not.
+/// While it lives, `op` runs implementation `impl` in this thread, or throws Error(unsupported) with the
+/// reason why it cannot. The environment variable OPHIS_FORCE_IMPL="ssd_scan:kokkos,linear:eigen" does the
+/// same for a whole program, and OPHIS_VERBOSE=1 prints to stderr what ran, and why faster implementations
+/// did not.
 class ScopedImplementation {
  public:
   ScopedImplementation(std::string_view op, std::string_view impl);

@@ -1,0 +1,36 @@
+#include "ophis/ops/parity.hpp"
+
+#include <array>
+
+#include "ops/parity/problem.hpp"
+
+namespace ophis {
+namespace {
+
+struct Entry {
+  const char* op;
+  void (*check)(ExecContext&, const parity::Report&);
+};
+
+constexpr std::array entries{
+    Entry{"causal_conv1d", parity::check_causal_conv1d},
+    Entry{"causal_conv1d_update", parity::check_causal_conv1d_update},
+};
+
+}  // namespace
+
+std::vector<std::string> parity_ops() {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries) names.emplace_back(entry.op);
+  return names;
+}
+
+void check_parity(ExecContext& exec, std::string_view op,
+                  const std::function<void(const ParityResult&)>& report) {
+  for (const Entry& entry : entries) {
+    if (op == entry.op) return entry.check(exec, report);
+  }
+  fail(ErrorCode::invalid_argument, "there is no op '", op, "' with a parity check");
+}
+
+}  // namespace ophis

@@ -1,0 +1,124 @@
+#include "ops/parity/problem.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "ops/common/reference.hpp"
+
+namespace ophis::parity {
+namespace {
+
+double epsilon(DType dtype) {
+  switch (dtype) {
+    case DType::bfloat16:
+      return 0x1p-7;
+    case DType::float16:
+      return 0x1p-10;
+    case DType::float64:
+      return 0x1p-52;
+    default:
+      return 0x1p-23;
+  }
+}
+
+/// The distance below which results of a dtype are subnormal and lose relative precision.
+double smallest_normal(DType dtype) {
+  return dtype == DType::float16 ? 0x1p-14 : static_cast<double>(std::numeric_limits<float>::min());
+}
+
+void fill_with_nan(const Tensor& memory) {
+  const bool is_float = is_compute_dtype(memory.dtype()) || memory.dtype() == DType::float64;
+  if (!is_float) {
+    std::memset(memory.raw(), 0x80, memory.bytes());
+    return;
+  }
+  const Elements elements(memory);
+  for (std::int64_t i = 0; i < memory.count(); ++i)
+    elements.write(i, std::numeric_limits<double>::quiet_NaN());
+}
+
+}  // namespace
+
+Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout) {
+  const int rank = shape.size();
+  std::vector<int> order = layout.order;
+  if (order.empty()) {
+    order.resize(static_cast<std::size_t>(rank));
+    std::iota(order.begin(), order.end(), 0);
+  }
+  Dims strides = shape;
+  std::int64_t step = 1;
+  for (int i = rank - 1; i >= 0; --i) {
+    const int axis = order[static_cast<std::size_t>(i)];
+    strides[axis] = step;
+    step *= shape[axis] + (i == rank - 1 ? layout.padding : 0);
+  }
+  m_owned.emplace_back(dtype, Dims{step});
+  fill_with_nan(m_owned.back());
+  return Tensor(m_owned.back()->raw(), dtype, shape, strides);
+}
+
+Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout) {
+  const Tensor tensor = poisoned(dtype, shape, layout);
+  const Elements elements(tensor);
+  for (std::int64_t i = 0; i < tensor.count(); ++i) {
+    const double unit = static_cast<double>(m_engine()) / 4294967296.0;  // the same on every standard library
+    elements.write(elements.offset_of_position(i), low + (high - low) * unit);
+  }
+  return tensor;
+}
+
+Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& values) {
+  m_owned.emplace_back(DType::int32, shape);
+  const Tensor tensor = m_owned.back();
+  OPHIS_REQUIRE(tensor.count() == static_cast<std::int64_t>(values.size()), "integers: ", values.size(),
+                " values for shape ", shape);
+  std::copy(values.begin(), values.end(), tensor.data<std::int32_t>());
+  return tensor;
+}
+
+Tensor TensorPool::as_float64(const Tensor& tensor) {
+  m_owned.emplace_back(DType::float64, tensor.shape());
+  const Tensor copy = m_owned.back();
+  const Elements from(tensor);
+  for (std::int64_t i = 0; i < tensor.count(); ++i)
+    copy.data<double>()[i] = from.read(from.offset_of_position(i));
+  return copy;
+}
+
+Tensor TensorPool::clone(const Tensor& tensor) {
+  std::int64_t reach = tensor.count() == 0 ? 0 : 1;
+  for (int axis = 0; axis < tensor.rank() && reach > 0; ++axis) {
+    reach += (tensor.extent(axis) - 1) * tensor.stride(axis);
+  }
+  m_owned.emplace_back(tensor.dtype(), Dims{reach});
+  const Tensor memory = m_owned.back();
+  if (reach > 0) std::memcpy(memory.raw(), tensor.raw(), memory.bytes());
+  return Tensor(memory.raw(), tensor.dtype(), tensor.shape(), tensor.strides());
+}
+
+double worst_ratio(const Tensor& got, const Tensor& want, double roundings) {
+  const Elements got_elements(got), want_elements(want);
+  double largest = 0.0;
+  for (std::int64_t i = 0; i < want.count(); ++i) {
+    largest = std::max(largest, std::fabs(want_elements.read(want_elements.offset_of_position(i))));
+  }
+  double worst = 0.0;
+  for (std::int64_t i = 0; i < got.count(); ++i) {
+    const double g = got_elements.read(got_elements.offset_of_position(i));
+    const double w = want_elements.read(want_elements.offset_of_position(i));
+    if (!std::isfinite(g) || !std::isfinite(w)) {
+      if (g == w) continue;
+      return std::numeric_limits<double>::quiet_NaN();
+    }
+    const double store = std::max(std::fabs(w), smallest_normal(got.dtype())) * epsilon(got.dtype());
+    const double bound = store + roundings * 0x1p-23 * largest;
+    worst = std::max(worst, std::fabs(g - w) / bound);
+  }
+  return worst;
+}
+
+}  // namespace ophis::parity

@@ -1,0 +1,121 @@
+// What a parity check is made of: random tensors, an op's arguments built from them, and the comparison with
+// the reference.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ophis/core/buffer.hpp"
+#include "ophis/ops/parity.hpp"
+#include "ops/common/implementation.hpp"
+
+namespace ophis::parity {
+
+/// How a tensor lies in memory: the order of its axes from outermost to innermost (empty: as in its shape),
+/// and unused elements after each innermost run, so that it is a slice of something wider.
+struct Layout {
+  std::vector<int> order = {};
+  std::int64_t padding = 0;
+};
+
+/// Makes host tensors and owns their memory.
+class TensorPool {
+ public:
+  explicit TensorPool(std::uint32_t seed) : m_engine(seed) {}
+
+  /// NaN everywhere (integers: the lowest value), in the padding too.
+  Tensor poisoned(DType dtype, const Dims& shape, const Layout& layout = {});
+  /// Uniform in [low, high), rounded to dtype; the padding holds NaN.
+  Tensor uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout = {});
+  /// int32 values.
+  Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values);
+  /// A dense float64 tensor with the same values.
+  Tensor as_float64(const Tensor& tensor);
+  /// A copy with its own memory, in the same layout.
+  Tensor clone(const Tensor& tensor);
+
+ private:
+  std::deque<OwnedTensor> m_owned;
+  std::mt19937 m_engine;
+};
+
+/// One output of an op and how far it may be from the reference.
+template <class Args>
+struct Output {
+  const char* name;
+  Tensor Args::*tensor;
+  /// Number of float32 roundings that may add up on the way to one element, in units of the largest one.
+  double roundings;
+  /// Whether the tensor is also an input: the reference then starts from its values.
+  bool in_place = false;
+};
+
+template <class Args>
+struct Problem {
+  std::string name;
+  Args args;                          ///< host tensors; outputs that are not in place hold NaN
+  std::vector<Output<Args>> outputs;  ///< those that are not given in args are passed over
+};
+
+/// The largest ratio of |got - want| to the bound: half an ulp of got's dtype for storing the result, plus
+/// `roundings` times float32's epsilon times the largest |want|. NaN if any element of got is NaN. `want` is
+/// float64.
+double worst_ratio(const Tensor& got, const Tensor& want, double roundings);
+
+/// Solves one problem with the reference and with `op`, and compares.
+template <class Args>
+double solve(ExecContext& exec, TensorPool& pool, const Problem<Args>& problem,
+             void (*reference)(const Args&), void (*op)(ExecContext&, const Args&)) {
+  Args want = problem.args;
+  Args got = problem.args;
+  for (const Output<Args>& output : problem.outputs) {
+    const Tensor& given = problem.args.*output.tensor;
+    if (!given) continue;
+    want.*output.tensor =
+        output.in_place ? pool.as_float64(given) : pool.poisoned(DType::float64, given.shape());
+    got.*output.tensor = pool.clone(given);
+  }
+  reference(want);
+  op(exec, got);
+  exec.fence();
+  double worst = 0.0;
+  for (const Output<Args>& output : problem.outputs) {
+    if (!(problem.args.*output.tensor)) continue;
+    const double ratio = worst_ratio(got.*output.tensor, want.*output.tensor, output.roundings);
+    if (!(ratio <= worst)) worst = ratio;  // NaN sticks
+  }
+  return worst;
+}
+
+using Report = std::function<void(const ParityResult&)>;
+
+/// Runs every problem that `make_problems(pool, dtype)` returns, for every compute dtype and implementation.
+template <class Args, class MakeProblems>
+void check_op(const char* op_name, ExecContext& exec, std::span<const Implementation<Args>> impls,
+              void (*reference)(const Args&), void (*op)(ExecContext&, const Args&),
+              MakeProblems make_problems, const Report& report) {
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
+    TensorPool pool(42);
+    for (const Problem<Args>& problem : make_problems(pool, dtype)) {
+      for (const Implementation<Args>& impl : impls) {
+        ParityResult result{op_name, impl.name, problem.name, dtype, 0.0, {}};
+        if (const char* const reason = impl.why_not(exec.device(), problem.args)) {
+          result.skipped = reason;
+        } else {
+          const ScopedImplementation forced(op_name, impl.name);
+          result.error = solve(exec, pool, problem, reference, op);
+        }
+        report(result);
+      }
+    }
+  }
+}
+
+// One function an op, in ops/<op>/<op>_parity.cpp; the list of them is in parity.cpp.
+void check_causal_conv1d(ExecContext& exec, const Report& report);
+void check_causal_conv1d_update(ExecContext& exec, const Report& report);
+
+}  // namespace ophis::parity

@@ -1,0 +1,34 @@
+// What the tests of all ops share.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "ophis/ops/parity.hpp"
+#include "ops/parity/problem.hpp"
+
+namespace ophis::test {
+
+/// Checks every implementation of an op, on every problem and dtype, against the reference.
+inline void require_parity(const char* op) {
+  ExecContext exec;
+  int ran = 0;
+  check_parity(exec, op, [&](const ParityResult& result) {
+    INFO(result.op << " " << result.impl << " " << to_string(result.dtype) << ": " << result.problem << " "
+                   << result.skipped);
+    if (!result.skipped.empty()) return;
+    CHECK(result.error <= 1.0);
+    ++ran;
+  });
+  CHECK(ran > 0);
+}
+
+/// Whether two tensors of the same shape hold the same bits.
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  parity::TensorPool pool(0);
+  const Tensor dense_a = pool.as_float64(a), dense_b = pool.as_float64(b);
+  return a.shape() == b.shape() && std::memcmp(dense_a.raw(), dense_b.raw(), dense_a.bytes()) == 0;
+}
+
+}  // namespace ophis::test
