@@ -1,6 +1,4 @@
 # How the layers become one library.
-include(GNUInstallDirs)
-
 add_library(ophis_build_options INTERFACE)
 target_compile_features(ophis_build_options INTERFACE cxx_std_20)
 target_compile_options(ophis_build_options INTERFACE -Wall -Wextra -Wpedantic -Wno-psabi
@@ -47,7 +45,12 @@ function(ophis_assemble_library)
       target_sources(ophis PUBLIC FILE_SET ${layer}_headers TYPE HEADERS BASE_DIRS ${headers} FILES ${files})
     endif()
   endforeach()
-  target_link_libraries(ophis PUBLIC Kokkos::kokkos)
-  list(REMOVE_ITEM links Kokkos::kokkos)
-  target_link_libraries(ophis PRIVATE ophis_build_options ${links})
+  get_property(objects GLOBAL PROPERTY OPHIS_FETCHED_OBJECTS)
+  foreach(fetched IN LISTS objects)
+    target_sources(ophis PRIVATE $<TARGET_OBJECTS:${fetched}>)
+  endforeach()
+  # Header-only and fetched packages are used up when the layers are compiled; the others are linked.
+  get_property(compiled_in GLOBAL PROPERTY OPHIS_PRIVATE_PACKAGES)
+  list(REMOVE_ITEM links Kokkos::kokkos ${compiled_in})
+  target_link_libraries(ophis PUBLIC Kokkos::kokkos PRIVATE $<BUILD_INTERFACE:ophis_build_options> ${links})
 endfunction()
