@@ -20,7 +20,7 @@ inline constexpr std::int64_t time_tile = 128;
 template <class T, int W, Lanes lanes>
 struct Forward {
   Strided<T, 3> x, out, initial_states;
-  const float* weight;  // (dim, width)
+  const float* weight;  // (width, dim)
   const float* bias;    // (dim), or nullptr
   Strided<std::int32_t, 2> seq_idx;
   SequenceMap sequences;
@@ -57,9 +57,9 @@ struct Forward {
                               std::int64_t channel, int count) const {
     constexpr int axis = lanes == Lanes::channels ? 2 : 1;
     Pack<V> sum(0.0f);
-    if (bias) sum = parameter<V>(bias + channel, 1, count);
+    if (bias) sum = parameter<V>(bias + channel, count);
     for (std::int64_t k = 0; k < width; ++k) {
-      const Pack<V> w = parameter<V>(weight + channel * width + k, width, count);
+      const Pack<V> w = parameter<V>(weight + k * dim + channel, count);
       sum = fma(w, tap<V>(index, sequence, l, l - (width - 1) + k, channel, count), sum);
     }
     if (silu) sum = ophis::silu(sum);
@@ -128,7 +128,7 @@ template <class T, int W>
 struct Update {
   Strided<T, 2> x, out;
   Strided<T, 3> conv_state;
-  const float* weight;  // (dim, width)
+  const float* weight;  // (width, dim)
   const float* bias;    // (dim), or nullptr
   std::int64_t dim, width, state_len, channel_blocks;
   bool silu;
@@ -142,11 +142,11 @@ struct Update {
     for (std::int64_t slot = 0; slot < state_len; ++slot) {
       const Pack<W> old = load<W>(conv_state.at(b, channel, slot), conv_state.stride(1), count);
       const std::int64_t k = slot - (state_len - (width - 1));
-      if (k >= 0) sum = fma(load<W>(weight + channel * width + k, width, count), old, sum);
+      if (k >= 0) sum = fma(load<W>(weight + k * dim + channel, 1, count), old, sum);
       if (slot > 0) store(conv_state.at(b, channel, slot - 1), conv_state.stride(1), count, old);
     }
     if (state_len > 0) store(conv_state.at(b, channel, state_len - 1), conv_state.stride(1), count, input);
-    sum = fma(load<W>(weight + channel * width + width - 1, width, count), input, sum);
+    sum = fma(load<W>(weight + (width - 1) * dim + channel, 1, count), input, sum);
     if (silu) sum = ophis::silu(sum);
     store(out.at(b, channel), out.stride(1), count, sum);
   }
@@ -159,7 +159,7 @@ void run_forward(ExecContext& exec, const Space& space, const CausalConv1dArgs& 
   constexpr int W = pack_width<Space>;
   using Kernel = Forward<T, W, lanes>;
   const std::int64_t seqlen = args.x.extent(1), dim = args.x.extent(2);
-  const Tensor weight = as_dense_float32(exec, args.weight);
+  const Tensor weight = as_dense_float32(exec, args.weight.transpose(0, 1));
   const Tensor bias = as_dense_float32(exec, args.bias);
   const Kernel kernel{Strided<T, 3>(args.x),
                       Strided<T, 3>(args.out),
@@ -205,7 +205,7 @@ inline void forward(ExecContext& exec, const CausalConv1dArgs& args) {
 inline void update(ExecContext& exec, const CausalConv1dUpdateArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   const std::int64_t batch = args.x.extent(0), dim = args.x.extent(1);
-  const Tensor weight = as_dense_float32(exec, args.weight);
+  const Tensor weight = as_dense_float32(exec, args.weight.transpose(0, 1));
   const Tensor bias = as_dense_float32(exec, args.bias);
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
     with_exec_space(exec, [&](const auto& space) {

@@ -15,6 +15,7 @@ struct Entry {
 constexpr std::array entries{
     Entry{"causal_conv1d", parity::check_causal_conv1d},
     Entry{"causal_conv1d_update", parity::check_causal_conv1d_update},
+    Entry{"linear", parity::check_linear},
 };
 
 }  // namespace

@@ -117,5 +117,6 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
 // One function an op, in ops/<op>/<op>_parity.cpp; the list of them is in parity.cpp.
 void check_causal_conv1d(ExecContext& exec, const Report& report);
 void check_causal_conv1d_update(ExecContext& exec, const Report& report);
+void check_linear(ExecContext& exec, const Report& report);
 
 }  // namespace ophis::parity

@@ -15,8 +15,8 @@ struct ParityResult {
   std::string impl;     ///< "kokkos"
   std::string problem;  ///< what was computed, e.g. "batch 2, seqlen 65, z, D"
   DType dtype;          ///< of the activations
-  /// The largest |got - want| over its bound, over all outputs; it passes at 1 or less. NaN where an output was not
-  /// written or is not a number.
+  /// The largest |got - want| over its bound, over all outputs; it passes at 1 or less. NaN where an output
+  /// was not written or is not a number.
   double error = 0.0;
   std::string skipped;  ///< why the implementation cannot run this problem, or empty
 
@@ -26,8 +26,9 @@ struct ParityResult {
 /// The names of all ops that have a parity check.
 std::vector<std::string> parity_ops();
 
-/// Runs the problems of one op for every dtype and implementation; `report` receives each result as it comes. Throws
-/// Error(invalid_argument) if there is no such op.
-void check_parity(ExecContext& exec, std::string_view op, const std::function<void(const ParityResult&)>& report);
+/// Runs the problems of one op for every dtype and implementation; `report` receives each result as it comes.
+/// Throws Error(invalid_argument) if there is no such op.
+void check_parity(ExecContext& exec, std::string_view op,
+                  const std::function<void(const ParityResult&)>& report);
 
 }  // namespace ophis

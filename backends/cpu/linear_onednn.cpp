@@ -1,0 +1,59 @@
+// oneDNN's matmul. It keeps its own cache of compiled primitives, keyed by shape.
+#include <unordered_map>
+
+#include "backends/cpu/linear_cpu.hpp"
+#include "dnnl.hpp"
+#include "ops/common/strided.hpp"
+
+namespace ophis::linear_cpu {
+namespace {
+
+using dnnl::memory;
+
+memory::data_type onednn_dtype(DType dtype) {
+  return dtype == DType::bfloat16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+struct Engine {
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+};
+
+}  // namespace
+
+const char* why_not_onednn(Device device, const LinearArgs& args) {
+  if (device.type != DeviceType::cpu) return "it runs on the cpu only";
+  if (args.x.dtype() == DType::float16) return "oneDNN has no float16 on the cpu";
+  if (linear_shape(args).rows <= linear_few_rows) return "few rows: bound by reading the weight";
+  return nullptr;
+}
+
+void run_onednn(ExecContext& exec, const LinearArgs& args) {
+  const Workspace::Scope scope(exec.workspace());
+  const Tensor bias = as_dense_float32(exec, args.bias);
+  const LinearShape shape = linear_shape(args);
+  const memory::data_type type = onednn_dtype(args.x.dtype());
+  const memory::desc x_desc({shape.rows, shape.in_features}, type, memory::dims{shape.ldx, 1});
+  const memory::desc w_desc({shape.in_features, shape.out_features}, type, memory::dims{1, shape.ldw});
+  const memory::desc out_desc({shape.rows, shape.out_features}, onednn_dtype(args.out.dtype()),
+                              memory::dims{shape.ldout, 1});
+  const memory::desc bias_desc = bias ? memory::desc({1, shape.out_features}, memory::data_type::f32,
+                                                     memory::dims{shape.out_features, 1})
+                                      : memory::desc();
+  try {
+    thread_local Engine on;
+    const dnnl::matmul product(
+        dnnl::matmul::primitive_desc(dnnl::matmul::desc(x_desc, w_desc, bias_desc, out_desc), on.engine));
+    std::unordered_map<int, memory> arguments{
+        {DNNL_ARG_SRC, memory(x_desc, on.engine, args.x.raw())},
+        {DNNL_ARG_WEIGHTS, memory(w_desc, on.engine, args.weight.raw())},
+        {DNNL_ARG_DST, memory(out_desc, on.engine, args.out.raw())}};
+    if (bias) arguments.emplace(DNNL_ARG_BIAS, memory(bias_desc, on.engine, bias.raw()));
+    product.execute(on.stream, arguments);
+    on.stream.wait();
+  } catch (const dnnl::error& error) {
+    fail(ErrorCode::internal, "linear: oneDNN: ", error.what());
+  }
+}
+
+}  // namespace ophis::linear_cpu

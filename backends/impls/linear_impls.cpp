@@ -1,0 +1,20 @@
+#include <array>
+
+#include "backends/cpu/linear_cpu.hpp"
+#include "ops/linear/linear_impl.hpp"
+#include "ops/linear/linear_kokkos.hpp"
+
+namespace ophis {
+
+std::span<const Implementation<LinearArgs>> linear_impls() {
+  static constexpr std::array list {
+#if OPHIS_HAS_ONEDNN
+    Implementation<LinearArgs>{"onednn", linear_cpu::why_not_onednn, linear_cpu::run_onednn},
+#endif
+        Implementation<LinearArgs>{"eigen", linear_cpu::why_not_eigen, linear_cpu::run_eigen},
+        Implementation<LinearArgs>{"kokkos", takes_everything, linear_kokkos::run},
+  };
+  return list;
+}
+
+}  // namespace ophis

@@ -1,0 +1,22 @@
+// Matrix product with a weight matrix, the layer that most of a model's time goes to.
+#pragma once
+
+#include "ophis/core/exec_context.hpp"
+#include "ophis/core/tensor.hpp"
+
+namespace ophis {
+
+/// out[r, o] = bias[o] + sum_i x[r, i] * weight[o, i]
+///
+/// T is one of float32, bfloat16, float16; accumulation is float32.
+struct LinearArgs {
+  Tensor x;       ///< (rows..., in) T; rows evenly spaced, the last axis dense
+  Tensor weight;  ///< (out, in) T; the last axis dense
+  Tensor bias;    ///< (out) any compute dtype, or none
+  Tensor out;  ///< (rows..., out) T or float32; rows evenly spaced, the last axis dense; must not overlap x
+};
+
+/// Throws Error(invalid_argument) on shapes, strides or dtypes other than documented.
+void linear(ExecContext& exec, const LinearArgs& args);
+
+}  // namespace ophis

@@ -1,0 +1,45 @@
+#include "ops/linear/linear_impl.hpp"
+#include "ops/parity/problem.hpp"
+
+namespace ophis::parity {
+namespace {
+
+struct Case {
+  const char* name;
+  std::int64_t rows, in_features, out_features;
+  bool bias, float32_out;
+  std::int64_t padding;  ///< unused elements after each row of x, weight and out
+};
+
+const Case cases[] = {
+    {"1 x 1 -> 1", 1, 1, 1, true, false, 0},
+    {"1 x 63 -> 65", 1, 63, 65, false, false, 0},
+    {"4 x 64 -> 33", 4, 64, 33, true, true, 0},
+    {"5 x 65 -> 17", 5, 65, 17, true, false, 3},
+    {"17 x 100 -> 40", 17, 100, 40, false, true, 8},
+    {"63 x 48 -> 1000", 63, 48, 1000, true, false, 0},
+    {"130 x 1000 -> 70", 130, 1000, 70, true, false, 1},
+};
+
+}  // namespace
+
+void check_linear(ExecContext& exec, const Report& report) {
+  const auto make_problems = [](TensorPool& pool, DType dtype) {
+    std::vector<Problem<LinearArgs>> problems;
+    for (const Case& c : cases) {
+      LinearArgs args;
+      const Layout layout{{}, c.padding};
+      args.x = pool.uniform(dtype, {c.rows, c.in_features}, -1, 1, layout);
+      args.weight = pool.uniform(dtype, {c.out_features, c.in_features}, -1, 1, layout);
+      if (c.bias) args.bias = pool.uniform(DType::float32, {c.out_features}, -1, 1);
+      args.out = pool.poisoned(c.float32_out ? DType::float32 : dtype, {c.rows, c.out_features}, layout);
+      // A sum of n terms of either sign: errors add up like sqrt(n) roundings of the largest partial sum.
+      const double roundings = 2.0 + std::sqrt(static_cast<double>(c.in_features));
+      problems.push_back({c.name, args, {{"out", &LinearArgs::out, roundings}}});
+    }
+    return problems;
+  };
+  check_op("linear", exec, linear_impls(), linear_reference, linear, make_problems, report);
+}
+
+}  // namespace ophis::parity
