@@ -68,9 +68,9 @@ struct Forward {
   }
 
   template <int V>
-  KOKKOS_FUNCTION Pack<V> parameter(const float* from, std::int64_t stride, int count) const {
+  KOKKOS_FUNCTION Pack<V> parameter(const float* from, int count) const {
     if constexpr (lanes == Lanes::channels)
-      return load<V>(from, stride, count);
+      return load<V>(from, 1, count);
     else
       return Pack<V>(*from);
   }
