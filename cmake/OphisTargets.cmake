@@ -50,7 +50,7 @@ function(ophis_assemble_library)
     target_sources(ophis PRIVATE $<TARGET_OBJECTS:${fetched}>)
   endforeach()
   # Header-only and fetched packages are used up when the layers are compiled; the others are linked.
-  get_property(compiled_in GLOBAL PROPERTY OPHIS_PRIVATE_PACKAGES)
+  get_property(compiled_in GLOBAL PROPERTY OPHIS_COMPILED_IN_PACKAGES)
   list(REMOVE_ITEM links Kokkos::kokkos ${compiled_in})
   target_link_libraries(ophis PUBLIC Kokkos::kokkos PRIVATE $<BUILD_INTERFACE:ophis_build_options> ${links})
 endfunction()

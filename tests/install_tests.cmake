@@ -1,0 +1,21 @@
+# ctest -L install: the installed package, and Ophis as a subdirectory, as an outside program meets them.
+set(install_prefix ${PROJECT_BINARY_DIR}/install_test/prefix)
+add_test(NAME install COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --prefix ${install_prefix})
+set_tests_properties(install PROPERTIES FIXTURES_SETUP install_prefix LABELS install)
+
+# ophis_add_install_test(NAME [-DOPTION=VALUE...]): configures, builds and runs install_test/ with these options.
+function(ophis_add_install_test name)
+  set(folder ${PROJECT_BINARY_DIR}/install_test/${name})
+  add_test(
+    NAME ${name}
+    COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/install_test ${folder}
+            --build-generator ${CMAKE_GENERATOR} --build-options -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+            -DCMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER} ${ARGN} --test-command outside_program)
+  set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED install_prefix LABELS install PROCESSORS 2)
+endfunction()
+
+ophis_add_install_test(install_as_package -DOphis_ROOT=${install_prefix} -DCMAKE_BUILD_TYPE=Release)
+# Kokkos comes from the installed package, or from where it was found; without optimisation the build is quick.
+ophis_add_install_test(install_as_subdirectory -DOPHIS_SOURCE_DIR=${PROJECT_SOURCE_DIR} -DOPHIS_KOKKOS=system
+                       -DKokkos_ROOT=${install_prefix} -DCMAKE_PREFIX_PATH=${CMAKE_PREFIX_PATH}
+                       -DCMAKE_BUILD_TYPE=Debug)
