@@ -16,6 +16,7 @@ constexpr std::array entries{
     Entry{"causal_conv1d", parity::check_causal_conv1d},
     Entry{"causal_conv1d_update", parity::check_causal_conv1d_update},
     Entry{"linear", parity::check_linear},
+    Entry{"mask_positions", parity::check_mask_positions},
 };
 
 }  // namespace

@@ -118,5 +118,6 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
 void check_causal_conv1d(ExecContext& exec, const Report& report);
 void check_causal_conv1d_update(ExecContext& exec, const Report& report);
 void check_linear(ExecContext& exec, const Report& report);
+void check_mask_positions(ExecContext& exec, const Report& report);
 
 }  // namespace ophis::parity

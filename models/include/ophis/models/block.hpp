@@ -1,0 +1,98 @@
+// Mamba and Mamba-2 blocks: (batch, seqlen, d_model) in and out, with a state for generation.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "ophis/core/exec_context.hpp"
+#include "ophis/models/config.hpp"
+#include "ophis/models/parameters.hpp"
+
+namespace ophis {
+
+/// What a block remembers of the positions it has seen.
+struct BlockState {
+  OwnedTensor conv_memory;  ///< (batch, d_conv - 1, conv_dim), so that channels are dense
+  OwnedTensor ssm;  ///< Mamba: (batch, d_inner, d_state); Mamba-2: (batch, nheads, headdim, d_state); float32
+
+  /// The last inputs of the convolution, oldest first: (batch, conv_dim, d_conv - 1).
+  Tensor conv() const { return conv_memory->transpose(1, 2); }
+  /// Forgets everything.
+  void reset();
+};
+
+/// A sequence mixer. It has no mutable state of its own: one block may serve several contexts and states at
+/// once.
+class Block {
+ public:
+  virtual ~Block() = default;
+
+  /// A state of zeros for `batch` sequences.
+  virtual BlockState make_state(std::int64_t batch) const = 0;
+
+  /// All positions at once. `x` and `out` are (batch, seqlen, d_model) of the block's dtype. With `state` the
+  /// sequences go on from it, and it is advanced. With `attention_mask` (batch, seqlen), int64 or int32,
+  /// positions where it is 0 (left padding) do not touch the others.
+  virtual void forward(ExecContext& exec, const Tensor& x, const Tensor& out,
+                       const BlockState* state = nullptr, const Tensor& attention_mask = {}) const = 0;
+
+  /// The next position: `x` and `out` are (batch, d_model); advances `state`.
+  virtual void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const = 0;
+};
+
+/// The Mamba block (arXiv:2312.00752, figure 3).
+class Mamba final : public Block {
+ public:
+  /// Parameters by their checkpoint names: in_proj.weight, conv1d.weight, x_proj.weight, dt_proj.weight,
+  /// dt_proj.bias, A_log, D, out_proj.weight, and biases where the configuration has them. Activations have
+  /// `dtype`.
+  Mamba(const MambaConfig& config, const ParameterSource& source, DType dtype);
+  /// Initial parameters, drawn as the paper says; the same for the same seed.
+  Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed);
+
+  BlockState make_state(std::int64_t batch) const override;
+  void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state,
+               const Tensor& attention_mask) const override;
+  void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;
+
+ private:
+  MambaConfig m_config;
+  DType m_dtype;
+  Parameter m_in_proj, m_in_proj_bias;    // (2 d_inner, d_model): [x, z]
+  Parameter m_conv, m_conv_bias;          // (d_inner, d_conv)
+  Parameter m_x_proj;                     // (dt_rank + 2 d_state, d_inner): [dt, B, C]
+  Parameter m_dt_proj, m_dt_bias;         // (d_inner, dt_rank)
+  Parameter m_A, m_D;                     // (d_inner, d_state), (d_inner)
+  Parameter m_out_proj, m_out_proj_bias;  // (d_model, d_inner)
+};
+
+/// The Mamba-2 block (arXiv:2405.21060, section 7).
+class Mamba2 final : public Block {
+ public:
+  /// Parameters by their checkpoint names: in_proj.weight, conv1d.weight, dt_bias, A_log, D, norm.weight,
+  /// out_proj.weight, and biases where the configuration has them. Activations have `dtype`.
+  Mamba2(const Mamba2Config& config, const ParameterSource& source, DType dtype, double norm_epsilon = 1e-5);
+  /// Initial parameters, drawn as the paper says; the same for the same seed.
+  Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed);
+
+  BlockState make_state(std::int64_t batch) const override;
+  void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state,
+               const Tensor& attention_mask) const override;
+  void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;
+
+ private:
+  struct Projected;
+  Projected split(const Tensor& zxbcdt) const;
+  void gate_and_project(ExecContext& exec, const Tensor& y, const Tensor& z, const Tensor& out) const;
+
+  Mamba2Config m_config;
+  DType m_dtype;
+  double m_norm_epsilon;
+  Parameter m_in_proj, m_in_proj_bias;  // (2 d_inner + 2 ngroups d_state + nheads, d_model): [z, x, B, C, dt]
+  Parameter m_conv, m_conv_bias;        // (conv_dim, d_conv)
+  Parameter m_A, m_D, m_dt_bias;        // (nheads); D (nheads) or (nheads, headdim)
+  Parameter m_norm;                     // (d_inner)
+  Parameter m_out_proj, m_out_proj_bias;  // (d_model, d_inner)
+};
+
+}  // namespace ophis

@@ -1,0 +1,82 @@
+#include "models/src/block_common.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "ophis/ops/activation.hpp"
+#include "ophis/ops/causal_conv1d.hpp"
+
+namespace ophis {
+namespace {
+
+/// The part of an activation that the convolution does itself, and whether the rest needs another op.
+ConvActivation fused_part(Activation activation) {
+  return activation == Activation::silu ? ConvActivation::silu : ConvActivation::none;
+}
+
+void apply_rest(ExecContext& exec, Activation kind, const Tensor& out) {
+  if (kind != Activation::silu && kind != Activation::identity) activation(exec, {out, kind, out});
+}
+
+}  // namespace
+
+void BlockState::reset() {
+  for (const Tensor& tensor : {conv_memory.view(), ssm.view()}) {
+    if (tensor.count() > 0) std::memset(tensor.raw(), 0, tensor.bytes());
+  }
+}
+
+Parameter load_conv_weight(const ParameterSource& source, std::int64_t dim, std::int64_t width) {
+  Parameter parameter = require_parameter(source, "conv1d.weight", {dim, width});
+  parameter.tensor = parameter.tensor.transpose(0, 1);
+  Parameter dense = own(convert(parameter.tensor, DType::float32));
+  dense.tensor = dense.tensor.transpose(0, 1);
+  return dense;
+}
+
+Parameter load_A(const ParameterSource& source, const Dims& shape) {
+  OwnedTensor A = convert(require_parameter(source, "A_log", shape).tensor, DType::float32);
+  float* const values = A->data<float>();
+  for (std::int64_t i = 0; i < A->count(); ++i) values[i] = -std::exp(values[i]);
+  return own(std::move(A));
+}
+
+Parameter load_optional(bool wanted, const ParameterSource& source, const std::string& name,
+                        const Dims& shape) {
+  return wanted ? require_parameter(source, name, shape, DType::float32) : Parameter{};
+}
+
+BlockState make_block_state(std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv, DType dtype,
+                            const Dims& ssm_shape) {
+  BlockState state{OwnedTensor(dtype, {batch, d_conv - 1, conv_dim}), OwnedTensor(DType::float32, ssm_shape)};
+  state.reset();
+  return state;
+}
+
+void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
+              Activation activation, const BlockState* state, const Tensor& out) {
+  CausalConv1dArgs args;
+  args.x = x;
+  args.weight = weight.tensor;
+  args.bias = bias.tensor;
+  args.activation = fused_part(activation);
+  if (state) args.initial_states = args.final_states = state->conv();
+  args.out = out;
+  causal_conv1d(exec, args);
+  apply_rest(exec, activation, out);
+}
+
+void step_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
+               Activation activation, const BlockState& state, const Tensor& out) {
+  CausalConv1dUpdateArgs args;
+  args.x = x;
+  args.conv_state = state.conv();
+  args.weight = weight.tensor;
+  args.bias = bias.tensor;
+  args.activation = fused_part(activation);
+  args.out = out;
+  causal_conv1d_update(exec, args);
+  apply_rest(exec, activation, out);
+}
+
+}  // namespace ophis

@@ -1,0 +1,32 @@
+// What the blocks share.
+#pragma once
+
+#include <string>
+
+#include "ophis/core/exec_context.hpp"
+#include "ophis/models/block.hpp"
+#include "ophis/models/config.hpp"
+
+namespace ophis {
+
+/// conv1d.weight as (dim, width), its memory dense along dim, in float32, as causal_conv1d reads it fastest.
+Parameter load_conv_weight(const ParameterSource& source, std::int64_t dim, std::int64_t width);
+
+/// -exp(A_log), in float32.
+Parameter load_A(const ParameterSource& source, const Dims& shape);
+
+/// A parameter that the configuration may leave out.
+Parameter load_optional(bool wanted, const ParameterSource& source, const std::string& name,
+                        const Dims& shape);
+
+BlockState make_block_state(std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv, DType dtype,
+                            const Dims& ssm_shape);
+
+/// The short convolution and its activation, on (batch, seqlen, dim) with a state, or on (batch, dim) for one
+/// step.
+void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
+              Activation activation, const BlockState* state, const Tensor& out);
+void step_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
+               Activation activation, const BlockState& state, const Tensor& out);
+
+}  // namespace ophis

@@ -1,0 +1,157 @@
+#include "models/src/block_common.hpp"
+#include "models/src/initialization.hpp"
+#include "ophis/ops/linear.hpp"
+#include "ophis/ops/mask_positions.hpp"
+#include "ophis/ops/rms_norm.hpp"
+#include "ophis/ops/ssd_scan.hpp"
+
+namespace ophis {
+namespace {
+
+std::int64_t in_proj_features(const Mamba2Config& config) {
+  return config.d_inner + config.conv_dim() + config.nheads;
+}
+
+Dims D_shape(const Mamba2Config& config) {
+  return config.D_has_hdim ? Dims{config.nheads, config.headdim} : Dims{config.nheads};
+}
+
+}  // namespace
+
+Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType dtype, double norm_epsilon)
+    : m_config(config),
+      m_dtype(dtype),
+      m_norm_epsilon(norm_epsilon),
+      m_in_proj(
+          require_parameter(source, "in_proj.weight", {in_proj_features(config), config.d_model}, dtype)),
+      m_in_proj_bias(load_optional(config.bias, source, "in_proj.bias", {in_proj_features(config)})),
+      m_conv(load_conv_weight(source, config.conv_dim(), config.d_conv)),
+      m_conv_bias(load_optional(config.conv_bias, source, "conv1d.bias", {config.conv_dim()})),
+      m_A(load_A(source, {config.nheads})),
+      m_dt_bias(require_parameter(source, "dt_bias", {config.nheads}, DType::float32)),
+      m_norm(load_optional(config.rmsnorm, source, "norm.weight", {config.d_inner})),
+      m_out_proj(require_parameter(source, "out_proj.weight", {config.d_model, config.d_inner}, dtype)),
+      m_out_proj_bias(load_optional(config.bias, source, "out_proj.bias", {config.d_model})) {
+  // D per element is stored flat, as (nheads * headdim).
+  const Dims stored = config.D_has_hdim ? Dims{config.d_inner} : Dims{config.nheads};
+  m_D = require_parameter(source, "D", stored, DType::float32);
+  m_D.tensor = m_D.tensor.reshape(D_shape(config));
+}
+
+Mamba2::Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed)
+    : Mamba2(config, from_map(initial_parameters(config, seed)), dtype) {}
+
+BlockState Mamba2::make_state(std::int64_t batch) const {
+  return make_block_state(batch, m_config.conv_dim(), m_config.d_conv, m_dtype,
+                          {batch, m_config.nheads, m_config.headdim, m_config.d_state});
+}
+
+/// The parts of in_proj's output, views of (..., features).
+struct Mamba2::Projected {
+  Tensor z, xBC, dt;
+};
+
+Mamba2::Projected Mamba2::split(const Tensor& zxbcdt) const {
+  const std::int64_t z_end = m_config.d_inner, xBC_end = z_end + m_config.conv_dim();
+  return {zxbcdt.slice(-1, 0, z_end), zxbcdt.slice(-1, z_end, xBC_end),
+          zxbcdt.slice(-1, xBC_end, xBC_end + m_config.nheads)};
+}
+
+/// Splits the last axis, from `begin` on, into (groups, size).
+static Tensor heads_of(const Tensor& tensor, std::int64_t begin, std::int64_t groups, std::int64_t size) {
+  Dims shape = tensor.shape();
+  shape[shape.size() - 1] = groups;
+  shape.push_back(size);
+  return tensor.slice(-1, begin, begin + groups * size).reshape(shape);
+}
+
+void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state,
+                     const Tensor& attention_mask) const {
+  const Workspace::Scope scope(exec.workspace());
+  const std::int64_t batch = x.extent(0), seqlen = x.extent(1);
+  const std::int64_t d_inner = m_config.d_inner, groups_width = m_config.ngroups * m_config.d_state;
+  const auto take = [&](std::int64_t features) {
+    return exec.workspace().take_tensor(m_dtype, {batch, seqlen, features});
+  };
+
+  Tensor input = x;
+  if (attention_mask) {
+    input = take(m_config.d_model);
+    mask_positions(exec, {x, attention_mask, input});
+  }
+  const Tensor zxbcdt = take(in_proj_features(m_config));
+  linear(exec, {input, m_in_proj.tensor, m_in_proj_bias.tensor, zxbcdt});
+  const Projected projected = split(zxbcdt);
+  const Tensor xBC = take(m_config.conv_dim());
+  run_conv(exec, projected.xBC, m_conv, m_conv_bias, m_config.activation, state, xBC);
+  if (attention_mask) mask_positions(exec, {xBC, attention_mask, xBC});
+
+  const Tensor y = take(d_inner);
+  SsdScanArgs scan;
+  scan.x = heads_of(xBC, 0, m_config.nheads, m_config.headdim);
+  scan.dt = projected.dt;
+  scan.A = m_A.tensor;
+  scan.B = heads_of(xBC, d_inner, m_config.ngroups, m_config.d_state);
+  scan.C = heads_of(xBC, d_inner + groups_width, m_config.ngroups, m_config.d_state);
+  scan.D = m_D.tensor;
+  if (!m_config.rmsnorm) scan.z = heads_of(projected.z, 0, m_config.nheads, m_config.headdim);
+  scan.dt_bias = m_dt_bias.tensor;
+  scan.dt_softplus = true;
+  scan.dt_min = m_config.dt_min;
+  scan.dt_max = m_config.dt_max;
+  scan.chunk_size = m_config.chunk_size;
+  if (state) scan.initial_states = scan.final_states = state->ssm;
+  scan.out = heads_of(y, 0, m_config.nheads, m_config.headdim);
+  ssd_scan(exec, scan);
+  gate_and_project(exec, y, projected.z, out);
+}
+
+void Mamba2::step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const {
+  const Workspace::Scope scope(exec.workspace());
+  const std::int64_t batch = x.extent(0);
+  const std::int64_t d_inner = m_config.d_inner, groups_width = m_config.ngroups * m_config.d_state;
+  const auto take = [&](std::int64_t features) {
+    return exec.workspace().take_tensor(m_dtype, {batch, features});
+  };
+
+  const Tensor zxbcdt = take(in_proj_features(m_config));
+  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, zxbcdt});
+  const Projected projected = split(zxbcdt);
+  const Tensor xBC = take(m_config.conv_dim());
+  step_conv(exec, projected.xBC, m_conv, m_conv_bias, m_config.activation, state, xBC);
+
+  const Tensor y = take(d_inner);
+  SsdStateUpdateArgs update;
+  update.state = state.ssm;
+  update.x = heads_of(xBC, 0, m_config.nheads, m_config.headdim);
+  update.dt = projected.dt;
+  update.A = m_A.tensor;
+  update.B = heads_of(xBC, d_inner, m_config.ngroups, m_config.d_state);
+  update.C = heads_of(xBC, d_inner + groups_width, m_config.ngroups, m_config.d_state);
+  update.D = m_D.tensor;
+  if (!m_config.rmsnorm) update.z = heads_of(projected.z, 0, m_config.nheads, m_config.headdim);
+  update.dt_bias = m_dt_bias.tensor;
+  update.dt_softplus = true;
+  update.dt_min = m_config.dt_min;
+  update.dt_max = m_config.dt_max;
+  update.out = heads_of(y, 0, m_config.nheads, m_config.headdim);
+  ssd_state_update(exec, update);
+  gate_and_project(exec, y, projected.z, out);
+}
+
+void Mamba2::gate_and_project(ExecContext& exec, const Tensor& y, const Tensor& z, const Tensor& out) const {
+  if (m_config.rmsnorm) {
+    RmsNormArgs norm;
+    norm.x = y;
+    norm.weight = m_norm.tensor;
+    norm.z = z;
+    norm.eps = m_norm_epsilon;
+    norm.norm_before_gate = m_config.norm_before_gate;
+    norm.group_size = m_config.d_inner / m_config.ngroups;
+    norm.out = y;
+    rms_norm(exec, norm);
+  }
+  linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out});
+}
+
+}  // namespace ophis

@@ -1,0 +1,98 @@
+#include "ophis/models/parameters.hpp"
+
+#include "ophis/core/simd.hpp"
+
+namespace ophis {
+namespace {
+
+/// The shape without its axes of extent 1.
+Dims squeezed(const Dims& shape) {
+  Dims dims;
+  for (const std::int64_t extent : shape) {
+    if (extent != 1) dims.push_back(extent);
+  }
+  return dims;
+}
+
+template <class From, class To>
+void convert_rows(const Tensor& from, const Tensor& to) {
+  constexpr int W = native_pack_width;
+  const std::int64_t columns = from.extent(-1), rows = from.count() / columns;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::int64_t offset = 0;
+    for (std::int64_t axis = from.rank() - 2, rest = r; axis >= 0; --axis) {
+      offset += rest % from.extent(static_cast<int>(axis)) * from.stride(static_cast<int>(axis));
+      rest /= from.extent(static_cast<int>(axis));
+    }
+    const From* const source = from.data<From>() + offset;
+    To* const target = to.data<To>() + r * columns;
+    if constexpr (std::is_same_v<From, double>) {
+      for (std::int64_t c = 0; c < columns; ++c)
+        target[c] = To(static_cast<float>(source[c * from.stride(-1)]));
+    } else {
+      for (std::int64_t c = 0; c < columns; c += W) {
+        const int count = static_cast<int>(std::min<std::int64_t>(W, columns - c));
+        store(target + c, 1, count, load<W>(source + c * from.stride(-1), from.stride(-1), count));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+ParameterSource with_prefix(ParameterSource source, std::string prefix) {
+  return [source = std::move(source), prefix = std::move(prefix)](const std::string& name) {
+    return source(prefix + name);
+  };
+}
+
+ParameterSource from_map(ParameterMap parameters) {
+  return [parameters = std::move(parameters)](const std::string& name) {
+    const auto found = parameters.find(name);
+    return found == parameters.end() ? Parameter{} : found->second;
+  };
+}
+
+Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape) {
+  Parameter parameter = source(name);
+  if (!parameter) fail(ErrorCode::not_found, "there is no parameter ", name, " of shape ", shape);
+  if (squeezed(parameter.tensor.shape()) != squeezed(shape)) {
+    fail(ErrorCode::corrupt_data, "parameter ", name, " has shape ", parameter.tensor.shape(),
+         ", but must have ", shape);
+  }
+  parameter.tensor = parameter.tensor.reshape(shape);
+  return parameter;
+}
+
+Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape,
+                            DType dtype) {
+  Parameter parameter = require_parameter(source, name, shape);
+  if (parameter.tensor.dtype() == dtype && parameter.tensor.is_contiguous()) return parameter;
+  try {
+    return own(convert(parameter.tensor, dtype));
+  } catch (const Error& error) {
+    fail(error.code(), "parameter ", name, ": ", error.what());
+  }
+}
+
+OwnedTensor convert(const Tensor& tensor, DType dtype) {
+  OwnedTensor result(dtype, tensor.shape());
+  if (tensor.count() == 0) return result;
+  dispatch_compute_dtype(dtype, [&]<class To>(std::type_identity<To>) {
+    if (tensor.dtype() == DType::float64) {
+      convert_rows<double, To>(tensor, result);
+    } else {
+      dispatch_compute_dtype(tensor.dtype(), [&]<class From>(std::type_identity<From>) {
+        convert_rows<From, To>(tensor, result);
+      });
+    }
+  });
+  return result;
+}
+
+Parameter own(OwnedTensor tensor) {
+  const auto owner = std::make_shared<OwnedTensor>(std::move(tensor));
+  return {owner->view(), owner};
+}
+
+}  // namespace ophis
