@@ -62,6 +62,24 @@ TEST_CASE("exp is accurate to 2 ulp") {
   CHECK(f(Pack<4>(0.0f)).lane(3) == 1.0f);
 }
 
+TEST_CASE("tanh and normal_cdf follow their definitions") {
+  const auto f = [](auto x) { return ophis::tanh(x); };
+  const auto reference = [](double x) { return std::tanh(x); };
+  CHECK(worst_error(f, reference, -0.7f, 0.7f) <= 4.0);
+  CHECK(worst_error(f, reference, -100.0f, 100.0f) <= 4.0);
+  CHECK(worst_error(f, reference, -1e-4f, 1e-4f) <= 4.0);
+  CHECK(std::isnan(f(Pack<4>(std::numeric_limits<float>::quiet_NaN())).lane(0)));
+
+  const auto cdf = [](auto x) { return ophis::normal_cdf(x); };
+  const auto cdf_reference = [](double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; };
+  CHECK(worst_error(cdf, cdf_reference, 0.0f, 20.0f) <= 4.0);
+  CHECK(worst_error(cdf, cdf_reference, -1.0f, 0.0f) <= 8.0);
+  CHECK(worst_error(cdf, cdf_reference, -8.0f, 0.0f) <= 64.0);
+  CHECK(std::isnan(cdf(Pack<4>(std::numeric_limits<float>::quiet_NaN())).lane(0)));
+  CHECK(cdf(Pack<4>(-std::numeric_limits<float>::infinity())).lane(0) == 0.0f);
+  CHECK(cdf(Pack<4>(std::numeric_limits<float>::infinity())).lane(0) == 1.0f);
+}
+
 TEST_CASE("log1p, softplus, silu and sigmoid follow their definitions") {
   CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f,
                     4.0f) <= 4.0);

@@ -85,4 +85,44 @@ OPHIS_INLINE_FUNCTION Pack<W> softplus(Pack<W> x) {
   return Pack<W>(x.v <= 20.0f ? y.v : x.v);
 }
 
+/// The hyperbolic tangent, to 4 ulp: x + x^3 P(x^2) up to 0.625 (P: a minimax fit, 4.4e-9), 1 - 2 / (e^2x +
+/// 1) above.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> tanh(Pack<W> x) {
+  using P = Pack<W>;
+  const P magnitude = max(x, -x);
+  const P x2 = x * x;
+  P p(-5.705044401e-3f);
+  p = fma(p, x2, P(2.063919170e-2f));
+  p = fma(p, x2, P(-5.373976952e-2f));
+  p = fma(p, x2, P(0.1333144322f));
+  p = fma(p, x2, P(-0.33333282f));
+  const P small = fma(p * x2, x, x);
+  const P large = P(1.0f) - P(2.0f) / (exp(magnitude + magnitude) + P(1.0f));
+  const P signed_large = P(x.v < 0.0f ? (-large).v : large.v);
+  return P(magnitude.v > 0.625f ? signed_large.v : small.v);  // NaN goes the small way
+}
+
+/// The cumulative distribution of the standard normal, to 2^-23 absolutely and for x < 0 to 2^-23 x^2
+/// relatively. Its tail is e^(-x^2/2) t P(t) with t = 1 / (1 + 0.3 |x|) and P a minimax fit (3.5e-9).
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> normal_cdf(Pack<W> x) {
+  using P = Pack<W>;
+  P a = max(x, -x);
+  a = P(a.v > 15.0f ? P(15.0f).v : a.v);  // the tail is 0 there; NaN passes through
+  const P t = P(1.0f) / fma(a, P(0.3f), P(1.0f));
+  P p(-2.062858238e-2f);
+  p = fma(p, t, P(0.1124643704f));
+  p = fma(p, t, P(-0.2282838088f));
+  p = fma(p, t, P(0.1918820094f));
+  p = fma(p, t, P(-7.950812338e-2f));
+  p = fma(p, t, P(9.620438313e-2f));
+  p = fma(p, t, P(7.837240100e-2f));
+  p = fma(p, t, P(0.1102393109f));
+  p = fma(p, t, P(0.1195713215f));
+  p = fma(p, t, P(0.1196867165f));
+  const P tail = exp(a * a * P(-0.5f)) * (p * t);
+  return P(x.v < 0.0f ? tail.v : (P(1.0f) - tail).v);
+}
+
 }  // namespace ophis
