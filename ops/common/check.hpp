@@ -1,6 +1,7 @@
 // The checks at an op's entrance.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "ophis/core/exec_context.hpp"
@@ -38,6 +39,18 @@ class ArgumentChecker {
     OPHIS_REQUIRE(!tensor || is_compute_dtype(tensor.dtype()), m_op, ": ", name, " is ", tensor.dtype(),
                   ", but must be float32, bfloat16 or float16");
   }
+  /// A compute dtype, with one to six axes, the last of at least one element.
+  void rows(const char* name, const Tensor& tensor) const {
+    compute_dtype(name, tensor);
+    OPHIS_REQUIRE(tensor.rank() >= 1 && tensor.extent(-1) >= 1, m_op, ": ", name, " is ", tensor,
+                  ", but must have rows of at least one element");
+  }
+  /// `wanted` or float32.
+  void dtype_or_float32(const char* name, const Tensor& tensor, DType wanted) const {
+    if (tensor && tensor.dtype() == DType::float32) return;
+    OPHIS_REQUIRE(!tensor || tensor.dtype() == wanted, m_op, ": ", name, " is ", tensor.dtype(),
+                  ", but must be ", wanted, " or float32");
+  }
   /// A tensor of this shape and dtype.
   void activation(const char* name, const Tensor& tensor, const Dims& wanted_shape,
                   DType wanted_dtype) const {
@@ -61,11 +74,20 @@ class ArgumentChecker {
   /// values are read only where the CPU can: they must rise from 0 to seqlen.
   std::int64_t sequences(const Tensor& cu_seqlens, std::int64_t batch, std::int64_t seqlen) const;
 
+  /// int32 or int64 values in [0, end), or equal to `also`. They are read only where the CPU can.
+  void indices(const char* name, const Tensor& tensor, std::int64_t end,
+               std::optional<std::int64_t> also = {}) const;
+
   const char* op() const { return m_op; }
 
  private:
   const char* m_op;
   Device m_device;
 };
+
+/// The shape without its last axis.
+inline Dims without_last(const Dims& shape) {
+  return Dims(std::span<const std::int64_t>(shape.begin(), shape.end() - 1));
+}
 
 }  // namespace ophis

@@ -25,6 +25,9 @@ class Elements {
   }
   double read(std::int64_t offset) const;
   void write(std::int64_t offset, double value) const;
+  /// The element at a position in row-major order.
+  double at(std::int64_t position) const { return read(offset_of_position(position)); }
+  void set_at(double value, std::int64_t position) const { write(offset_of_position(position), value); }
   /// The offset of an element given its position in row-major order.
   std::int64_t offset_of_position(std::int64_t position) const;
 

@@ -71,12 +71,16 @@ Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double hi
   return tensor;
 }
 
-Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& values) {
-  m_owned.emplace_back(DType::int32, shape);
+Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype) {
+  m_owned.emplace_back(dtype, shape);
   const Tensor tensor = m_owned.back();
   OPHIS_REQUIRE(tensor.count() == static_cast<std::int64_t>(values.size()), "integers: ", values.size(),
                 " values for shape ", shape);
-  std::copy(values.begin(), values.end(), tensor.data<std::int32_t>());
+  if (dtype == DType::int32) {
+    std::copy(values.begin(), values.end(), tensor.data<std::int32_t>());
+  } else {
+    std::copy(values.begin(), values.end(), tensor.data<std::int64_t>());
+  }
   return tensor;
 }
 

@@ -30,8 +30,8 @@ class TensorPool {
   Tensor poisoned(DType dtype, const Dims& shape, const Layout& layout = {});
   /// Uniform in [low, high), rounded to dtype; the padding holds NaN.
   Tensor uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout = {});
-  /// int32 values.
-  Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values);
+  /// Values of an int32 or int64 tensor.
+  Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype = DType::int32);
   /// A dense float64 tensor with the same values.
   Tensor as_float64(const Tensor& tensor);
   /// A copy with its own memory, in the same layout.
