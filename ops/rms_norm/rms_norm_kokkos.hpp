@@ -1,0 +1,124 @@
+// The portable kernel of rms_norm and layer_norm: every backend, every valid input.
+#pragma once
+
+#include "ophis/core/simd_math.hpp"
+#include "ophis/ops/rms_norm.hpp"
+#include "ops/common/rows.hpp"
+#include "ops/common/strided.hpp"
+
+namespace ophis::rms_norm_kokkos {
+
+enum class Center { none, mean };
+
+/// What is normalised, W columns at a time: x + residual, times silu(z) where the gate comes first.
+template <class T, int W>
+struct Input {
+  Row x, residual, gate;
+  bool residual_float32;
+
+  KOKKOS_FUNCTION Pack<W> sum(std::int64_t column, int count) const {
+    const Pack<W> value = x.load<T, W>(column, count);
+    if (!residual) return value;
+    return value +
+           (residual_float32 ? residual.load<float, W>(column, count) : residual.load<T, W>(column, count));
+  }
+  KOKKOS_FUNCTION Pack<W> gated(Pack<W> sum, std::int64_t column, int count) const {
+    return gate ? sum * silu(gate.load<T, W>(column, count)) : sum;
+  }
+  KOKKOS_FUNCTION Pack<W> operator()(std::int64_t column, int count) const {
+    return gated(sum(column, count), column, count);
+  }
+};
+
+/// One item: one group of one row. The statistics come from passes that only read; the last pass computes its
+/// input again and writes, so that outputs may be the memory of inputs.
+template <class T, int W, Center center>
+struct Normalize {
+  RowShape shape;
+  Rows x, residual, z, residual_out, out;
+  const float* weight;  // (dim), or nullptr
+  const float* bias;    // (dim), or nullptr
+  std::int64_t group, groups;
+  float eps;
+  bool residual_float32, residual_out_float32, norm_before_gate;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const RowIndex row = shape[item / groups];
+    const std::int64_t begin = item % groups * group;
+    const std::int64_t end = begin + group;
+    const Input<T, W> input{x[row], residual[row], norm_before_gate ? Row() : z[row], residual_float32};
+    const float mean = center == Center::mean ? total(input, begin, end) / static_cast<float>(group) : 0.0f;
+    const float variance = squares(input, mean, begin, end) / static_cast<float>(group);
+    write(input, row, mean, 1.0f / Kokkos::sqrt(variance + eps), begin, end);
+  }
+
+  KOKKOS_FUNCTION static float total(const Input<T, W>& input, std::int64_t begin, std::int64_t end) {
+    Pack<W> sum(0.0f);
+    for (std::int64_t c = begin; c < end; c += W) sum += input(c, lanes<W>(end - c));
+    return reduce_add(sum);
+  }
+
+  /// The sum of (input - mean)^2.
+  KOKKOS_FUNCTION static float squares(const Input<T, W>& input, float mean, std::int64_t begin,
+                                       std::int64_t end) {
+    Pack<W> sum(0.0f);
+    for (std::int64_t c = begin; c < end; c += W) {
+      const int count = lanes<W>(end - c);
+      const Pack<W> deviation = first_lanes(input(c, count) - Pack<W>(mean), count, 0.0f);
+      sum = fma(deviation, deviation, sum);
+    }
+    return reduce_add(sum);
+  }
+
+  KOKKOS_FUNCTION void write(const Input<T, W>& input, const RowIndex& row, float mean, float scale,
+                             std::int64_t begin, std::int64_t end) const {
+    const Row sum_row = residual_out[row], out_row = out[row];
+    const Row gate = norm_before_gate ? z[row] : Row();
+    for (std::int64_t c = begin; c < end; c += W) {
+      const int count = lanes<W>(end - c);
+      const Pack<W> sum = input.sum(c, count);
+      Pack<W> y = (input.gated(sum, c, count) - Pack<W>(mean)) * Pack<W>(scale);
+      if (weight) y *= load<W>(weight + c, 1, count);
+      if (bias) y += load<W>(bias + c, 1, count);
+      if (gate) y *= silu(gate.load<T, W>(c, count));
+      if (sum_row && residual_out_float32) sum_row.store<float>(c, count, sum);
+      if (sum_row && !residual_out_float32) sum_row.store<T>(c, count, sum);
+      out_row.store<T>(c, count, y);
+    }
+  }
+};
+
+template <Center center>
+void run(ExecContext& exec, const char* label, const RmsNormArgs& args) {
+  const Workspace::Scope scope(exec.workspace());
+  const Tensor weight = as_dense_float32(exec, args.weight);
+  const Tensor bias = as_dense_float32(exec, args.bias);
+  const RowShape shape(args.x.shape());
+  const std::int64_t group = args.group_size ? args.group_size : shape.length();
+  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_exec_space(exec, [&](const auto& space) {
+      constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
+      const Normalize<T, W, center> kernel{shape,
+                                           Rows(args.x),
+                                           Rows(args.residual),
+                                           Rows(args.z),
+                                           Rows(args.residual_out),
+                                           Rows(args.out),
+                                           weight ? weight.data<float>() : nullptr,
+                                           bias ? bias.data<float>() : nullptr,
+                                           group,
+                                           shape.length() / group,
+                                           static_cast<float>(args.eps),
+                                           args.residual.dtype() == DType::float32,
+                                           args.residual_out.dtype() == DType::float32,
+                                           args.norm_before_gate};
+      for_each_element(space, label, shape.rows() * kernel.groups, kernel);
+    });
+  });
+}
+
+inline void forward(ExecContext& exec, const RmsNormArgs& args) {
+  run<Center::none>(exec, "ophis::rms_norm", args);
+}
+
+}  // namespace ophis::rms_norm_kokkos
