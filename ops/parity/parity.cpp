@@ -13,10 +13,17 @@ struct Entry {
 };
 
 constexpr std::array entries{
+    Entry{"activation", parity::check_activation},
+    Entry{"argmax", parity::check_argmax},
     Entry{"causal_conv1d", parity::check_causal_conv1d},
     Entry{"causal_conv1d_update", parity::check_causal_conv1d_update},
+    Entry{"cross_entropy", parity::check_cross_entropy},
+    Entry{"embedding", parity::check_embedding},
+    Entry{"layer_norm", parity::check_layer_norm},
     Entry{"linear", parity::check_linear},
     Entry{"mask_positions", parity::check_mask_positions},
+    Entry{"rms_norm", parity::check_rms_norm},
+    Entry{"softmax", parity::check_softmax},
 };
 
 }  // namespace

@@ -115,9 +115,16 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
 }
 
 // One function an op, in ops/<op>/<op>_parity.cpp; the list of them is in parity.cpp.
+void check_activation(ExecContext& exec, const Report& report);
+void check_argmax(ExecContext& exec, const Report& report);
 void check_causal_conv1d(ExecContext& exec, const Report& report);
 void check_causal_conv1d_update(ExecContext& exec, const Report& report);
+void check_cross_entropy(ExecContext& exec, const Report& report);
+void check_embedding(ExecContext& exec, const Report& report);
+void check_layer_norm(ExecContext& exec, const Report& report);
 void check_linear(ExecContext& exec, const Report& report);
 void check_mask_positions(ExecContext& exec, const Report& report);
+void check_rms_norm(ExecContext& exec, const Report& report);
+void check_softmax(ExecContext& exec, const Report& report);
 
 }  // namespace ophis::parity

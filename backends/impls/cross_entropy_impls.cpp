@@ -1,0 +1,15 @@
+#include <array>
+
+#include "ops/cross_entropy/cross_entropy_impl.hpp"
+#include "ops/cross_entropy/cross_entropy_kokkos.hpp"
+
+namespace ophis {
+
+std::span<const Implementation<CrossEntropyArgs>> cross_entropy_impls() {
+  static constexpr std::array list{
+      Implementation<CrossEntropyArgs>{"kokkos", takes_everything, cross_entropy_kokkos::forward},
+  };
+  return list;
+}
+
+}  // namespace ophis
