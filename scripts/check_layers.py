@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "ops": {"core": "public", "ops": "all"},
     "backends": {"core": "public", "ops": "all", "backends": "all"},
     "models": {"core": "public", "ops": "public", "models": "all"},
-    "interfaces": {"core": "public", "ops": "public", "models": "public", "interfaces": "all"},
+    "interfaces": {"core": "public", "ops": "public", "models": "public", "bench": "all", "interfaces": "all"},
     "examples": {"core": "public", "ops": "public", "models": "public", "examples": "all"},
     "bench": {"core": "public", "ops": "all", "models": "public", "bench": "all"},
     "tests": {"core": "all", "ops": "all", "models": "all", "interfaces": "all", "bench": "all", "tests": "all"},
