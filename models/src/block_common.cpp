@@ -3,23 +3,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "ophis/ops/activation.hpp"
 #include "ophis/ops/causal_conv1d.hpp"
 
 namespace ophis {
-namespace {
-
-/// The part of an activation that the convolution does itself, and whether the rest needs another op.
-ConvActivation fused_part(Activation activation) {
-  return activation == Activation::silu ? ConvActivation::silu : ConvActivation::none;
-}
-
-void apply_rest(ExecContext& exec, Activation kind, const Tensor& out) {
-  if (kind != Activation::silu && kind != Activation::identity) activation(exec, {out, kind, out});
-}
-
-}  // namespace
-
 void BlockState::reset() {
   for (const Tensor& tensor : {conv_memory.view(), ssm.view()}) {
     if (tensor.count() > 0) std::memset(tensor.raw(), 0, tensor.bytes());
@@ -59,11 +45,10 @@ void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const
   args.x = x;
   args.weight = weight.tensor;
   args.bias = bias.tensor;
-  args.activation = fused_part(activation);
+  args.activation = activation;
   if (state) args.initial_states = args.final_states = state->conv();
   args.out = out;
   causal_conv1d(exec, args);
-  apply_rest(exec, activation, out);
 }
 
 void step_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
@@ -73,10 +58,9 @@ void step_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, cons
   args.conv_state = state.conv();
   args.weight = weight.tensor;
   args.bias = bias.tensor;
-  args.activation = fused_part(activation);
+  args.activation = activation;
   args.out = out;
   causal_conv1d_update(exec, args);
-  apply_rest(exec, activation, out);
 }
 
 }  // namespace ophis

@@ -1,49 +1,14 @@
 // The portable kernel of activation: every backend, every valid input.
 #pragma once
 
-#include "ophis/core/simd_math.hpp"
 #include "ophis/ops/activation.hpp"
+#include "ops/activation/apply_activation.hpp"
 #include "ops/common/rows.hpp"
 
 namespace ophis::activation_kokkos {
 
 /// Elements of a row that one item works on.
 inline constexpr std::int64_t block_size = 1024;
-
-template <int W>
-KOKKOS_INLINE_FUNCTION Pack<W> relu(Pack<W> x) {
-  return Pack<W>(x.v < 0.0f ? Pack<W>(0.0f).v : x.v);  // NaN stays
-}
-
-template <int W>
-KOKKOS_INLINE_FUNCTION Pack<W> apply(Activation kind, Pack<W> x) {
-  using P = Pack<W>;
-  switch (kind) {
-    case Activation::identity:
-      return x;
-    case Activation::silu:
-      return silu(x);
-    case Activation::gelu:
-      return x * normal_cdf(x);
-    case Activation::gelu_tanh: {  // (1 + tanh u) / 2 is sigmoid(2u); 2 sqrt(2 / pi) = 1.5957...
-      const P u = x * fma(x * x, P(0.044715f), P(1.0f)) * P(1.5957691216f);
-      return x * sigmoid(u);
-    }
-    case Activation::quick_gelu:
-      return x * sigmoid(x * P(1.702f));
-    case Activation::relu:
-      return relu(x);
-    case Activation::relu2:
-      return relu(x) * relu(x);
-    case Activation::sigmoid:
-      return sigmoid(x);
-    case Activation::tanh:
-      return tanh(x);
-    case Activation::softplus:
-      return softplus(x);
-  }
-  return x;
-}
 
 /// One item: one block of one row.
 template <class T, int W>
@@ -60,7 +25,7 @@ struct Apply {
     const std::int64_t end = Kokkos::min(begin + block_size, shape.length());
     for (std::int64_t c = begin; c < end; c += W) {
       const int count = lanes<W>(end - c);
-      to.store<T>(c, count, apply(kind, from.load<T, W>(c, count)));
+      to.store<T>(c, count, apply_activation(kind, from.load<T, W>(c, count)));
     }
   }
 };

@@ -2,9 +2,8 @@
 #include "ops/common/reference.hpp"
 
 namespace ophis {
-namespace {
 
-double apply(Activation kind, double x) {
+double reference::apply_activation(Activation kind, double x) {
   constexpr double sqrt_half = 0.70710678118654752, sqrt_two_over_pi = 0.79788456080286536;
   switch (kind) {
     case Activation::identity:
@@ -31,11 +30,10 @@ double apply(Activation kind, double x) {
   fail(ErrorCode::internal, "activation ", static_cast<int>(kind), " has no reference");
 }
 
-}  // namespace
-
 void activation_reference(const ActivationArgs& args) {
   const Elements x(args.x), out(args.out);
-  for (std::int64_t i = 0; i < args.x.count(); ++i) out.set_at(apply(args.kind, x.at(i)), i);
+  for (std::int64_t i = 0; i < args.x.count(); ++i)
+    out.set_at(reference::apply_activation(args.kind, x.at(i)), i);
 }
 
 }  // namespace ophis

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "ophis/core/kokkos.hpp"
-#include "ophis/core/simd_math.hpp"
 #include "ophis/ops/causal_conv1d.hpp"
+#include "ops/activation/apply_activation.hpp"
 #include "ops/common/sequences.hpp"
 #include "ops/common/strided.hpp"
 
@@ -25,7 +25,7 @@ struct Forward {
   Strided<std::int32_t, 2> seq_idx;
   SequenceMap sequences;
   std::int64_t dim, width, tiles, channel_blocks;
-  bool silu;
+  Activation activation;
 
   static constexpr int channels_per_item = lanes == Lanes::channels ? W : 1;
 
@@ -62,7 +62,7 @@ struct Forward {
       const Pack<V> w = parameter<V>(weight + k * dim + channel, count);
       sum = fma(w, tap<V>(index, sequence, l, l - (width - 1) + k, channel, count), sum);
     }
-    if (silu) sum = ophis::silu(sum);
+    sum = apply_activation(activation, sum);
     if (seq_idx && *seq_idx.at(sequence.batch, l) < 0) sum = Pack<V>(0.0f);
     store(out.at(sequence.batch, l, channel), out.stride(axis), count, sum);
   }
@@ -131,7 +131,7 @@ struct Update {
   const float* weight;  // (width, dim)
   const float* bias;    // (dim), or nullptr
   std::int64_t dim, width, state_len, channel_blocks;
-  bool silu;
+  Activation activation;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const std::int64_t channel = item % channel_blocks * W;
@@ -147,7 +147,7 @@ struct Update {
     }
     if (state_len > 0) store(conv_state.at(b, channel, state_len - 1), conv_state.stride(1), count, input);
     sum = fma(load<W>(weight + (width - 1) * dim + channel, 1, count), input, sum);
-    if (silu) sum = ophis::silu(sum);
+    sum = apply_activation(activation, sum);
     store(out.at(b, channel), out.stride(1), count, sum);
   }
 };
@@ -172,7 +172,7 @@ void run_forward(ExecContext& exec, const Space& space, const CausalConv1dArgs& 
                       args.weight.extent(1),
                       (seqlen + time_tile - 1) / time_tile,
                       (dim + Kernel::channels_per_item - 1) / Kernel::channels_per_item,
-                      args.activation == ConvActivation::silu};
+                      args.activation};
   for_each_item(space, "ophis::causal_conv1d", nseq * kernel.tiles * kernel.channel_blocks, kernel);
 }
 
@@ -219,7 +219,7 @@ inline void update(ExecContext& exec, const CausalConv1dUpdateArgs& args) {
                                 args.weight.extent(1),
                                 args.conv_state.extent(2),
                                 (dim + W - 1) / W,
-                                args.activation == ConvActivation::silu};
+                                args.activation};
       for_each_element(space, "ophis::causal_conv1d_update", batch * kernel.channel_blocks, kernel);
     });
   });

@@ -52,7 +52,7 @@ Problem<CausalConv1dArgs> make_problem(TensorPool& pool, DType dtype, const Case
     }
     args.seq_idx = pool.integers({c.batch, c.seqlen}, values);
   }
-  args.activation = c.silu ? ConvActivation::silu : ConvActivation::none;
+  args.activation = c.silu ? Activation::silu : Activation::identity;
   args.out = pool.poisoned(dtype, {c.batch, c.seqlen, c.dim}, c.layout);
   if (c.states) args.final_states = pool.poisoned(dtype, {nseq, c.dim, c.width - 1});
   const double roundings = 2.0 * static_cast<double>(c.width) + 8.0;
@@ -85,7 +85,9 @@ void check_causal_conv1d_update(ExecContext& exec, const Report& report) {
         args.conv_state = pool.uniform(dtype, {batch, dim, state_len}, -1, 1, {{0, 2, 1}, 0});
         args.weight = pool.uniform(DType::float32, {dim, width}, -1, 1);
         if (width != 3) args.bias = pool.uniform(dtype, {dim}, -1, 1);
-        args.activation = width == 2 ? ConvActivation::none : ConvActivation::silu;
+        args.activation = width == 2   ? Activation::identity
+                          : width == 9 ? Activation::gelu
+                                       : Activation::silu;
         args.out = pool.poisoned(dtype, {batch, dim});
         const std::string name = detail::concat("width ", width, ", state of ", state_len);
         problems.push_back({name,

@@ -1,3 +1,4 @@
+#include "ops/activation/activation_impl.hpp"
 #include "ops/causal_conv1d/causal_conv1d_impl.hpp"
 #include "ops/common/reference.hpp"
 
@@ -23,7 +24,7 @@ void causal_conv1d_reference(const CausalConv1dArgs& args) {
         const double owner = seq_idx ? seq_idx(span.row, l) : 0.0;
         double y = bias ? bias(d) : 0.0;
         for (std::int64_t k = 0; k < width; ++k) y += weight(d, k) * input(l - (width - 1) + k, owner, d);
-        if (args.activation == ConvActivation::silu) y = reference::silu(y);
+        y = reference::apply_activation(args.activation, y);
         out.set(owner < 0 ? 0.0 : y, span.row, l, d);
       }
       if (!final_states) continue;
@@ -46,7 +47,7 @@ void causal_conv1d_update_reference(const CausalConv1dUpdateArgs& args) {
         y += weight(d, k) * state(b, d, state_len - (width - 1) + k);
       for (std::int64_t slot = 0; slot + 1 < state_len; ++slot) state.set(state(b, d, slot + 1), b, d, slot);
       if (state_len > 0) state.set(input, b, d, state_len - 1);
-      out.set(args.activation == ConvActivation::silu ? reference::silu(y) : y, b, d);
+      out.set(reference::apply_activation(args.activation, y), b, d);
     }
   }
 }

@@ -13,7 +13,7 @@ CausalConv1dArgs make_args(TensorPool& pool, DType dtype, std::int64_t batch, st
   args.x = pool.uniform(dtype, {batch, seqlen, dim}, -1, 1);
   args.weight = pool.uniform(DType::float32, {dim, 4}, -1, 1);
   args.bias = pool.uniform(DType::float32, {dim}, -1, 1);
-  args.activation = ConvActivation::silu;
+  args.activation = Activation::silu;
   args.out = pool.poisoned(dtype, {batch, seqlen, dim});
   return args;
 }

@@ -3,10 +3,9 @@
 
 #include "ophis/core/exec_context.hpp"
 #include "ophis/core/tensor.hpp"
+#include "ophis/ops/activation.hpp"
 
 namespace ophis {
-
-enum class ConvActivation { none, silu };
 
 /// out[b, l, d] = act(bias[d] + sum_k weight[d, k] * x[b, l - (width - 1) + k, d])
 ///
@@ -22,7 +21,7 @@ struct CausalConv1dArgs {
                    ///< zero, initial_states belong to the first; where it is negative (padding) out is zero
   Tensor cu_seqlens;  ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i],
                       ///< cu_seqlens[i + 1])
-  ConvActivation activation = ConvActivation::none;
+  Activation activation = Activation::identity;
 
   Tensor out;           ///< (batch, seqlen, dim) T; must not overlap x
   Tensor final_states;  ///< (nseq, dim, width - 1) T, the last width - 1 inputs, oldest first, or none; may
@@ -40,7 +39,7 @@ struct CausalConv1dUpdateArgs {
                       ///< in and out
   Tensor weight;      ///< (dim, width) any compute dtype
   Tensor bias;        ///< (dim) any compute dtype, or none
-  ConvActivation activation = ConvActivation::none;
+  Activation activation = Activation::identity;
 
   Tensor out;  ///< (batch, dim) T; may be x
 };
