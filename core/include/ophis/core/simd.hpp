@@ -49,7 +49,7 @@ struct Pack {
   Floats v;
 
   Pack() = default;
-  OPHIS_INLINE_FUNCTION Pack(float value) : v(Floats{} + value) {}
+  OPHIS_INLINE_FUNCTION Pack(float value) : v(value - Floats{}) {}
   OPHIS_INLINE_FUNCTION explicit Pack(Floats lanes) requires(W > 1) : v(lanes) {}
 
   OPHIS_INLINE_FUNCTION Pack& operator+=(Pack o) { return *this = *this + o; }
