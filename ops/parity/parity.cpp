@@ -24,6 +24,8 @@ constexpr std::array entries{
     Entry{"mask_positions", parity::check_mask_positions},
     Entry{"rms_norm", parity::check_rms_norm},
     Entry{"softmax", parity::check_softmax},
+    Entry{"ssd_scan", parity::check_ssd_scan},
+    Entry{"ssd_state_update", parity::check_ssd_state_update},
 };
 
 }  // namespace

@@ -1,0 +1,370 @@
+// The portable kernels of ssd_scan: every backend, every valid input.
+//
+// Each sequence is cut into blocks of up to block_size positions, the chunks of the paper's section 6. With
+// the state S at a block's start, a_t the sum of dt A from there up to position t, and positions s <= t of
+// the block:
+//
+//     y_t = exp(a_t) C_t . S + sum_s (C_t . B_s) exp(a_t - a_s) dt_s x_s
+//     S  <- exp(a_end) S + sum_s exp(a_end - a_s) dt_s x_s B_s
+//
+// C_t . B_s is the same for all heads of a group, so BlockRows computes it first; Scan does the rest, with
+// lanes along headdim, one item after the other through time, its state in cache.
+#pragma once
+
+#include "ophis/ops/ssd_scan.hpp"
+#include "ops/common/sequences.hpp"
+#include "ops/ssd_scan/ssd_parameters.hpp"
+
+namespace ophis::ssd_scan_kokkos {
+
+/// The most positions that are computed together.
+inline constexpr int block_size = 16;
+
+/// How sequences are cut into blocks: from the start of the sequence, and again from where seq_idx changes,
+/// so that a sequence's bits do not depend on what lies before it.
+struct Blocks {
+  SequenceMap sequences;
+  Strided<std::int32_t, 2> seq_idx;
+  std::int64_t positions;  // 1 ... block_size
+
+  /// The end of the block that starts at `begin`.
+  KOKKOS_FUNCTION std::int64_t end(const Sequence& sequence, std::int64_t begin) const {
+    const std::int64_t limit = Kokkos::min(sequence.end, begin + positions);
+    if (!seq_idx) return limit;
+    std::int64_t end = begin + 1;
+    while (end < limit && !changes(sequence, end)) ++end;
+    return end;
+  }
+
+  /// Whether the state starts again from zero at a position.
+  KOKKOS_FUNCTION bool changes(const Sequence& sequence, std::int64_t at) const {
+    return seq_idx && at > sequence.begin &&
+           *seq_idx.at(sequence.batch, at) != *seq_idx.at(sequence.batch, at - 1);
+  }
+};
+
+/// One item: for every position of a sequence, how far it is from its block's start.
+struct MarkBlocks {
+  Blocks blocks;
+  std::int32_t* offsets;  // (batch, seqlen)
+  std::int64_t seqlen;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const Sequence sequence = blocks.sequences[item];
+    for (std::int64_t begin = sequence.begin; begin < sequence.end;) {
+      const std::int64_t end = blocks.end(sequence, begin);
+      std::int32_t* const to = offsets + sequence.batch * seqlen;
+      for (std::int64_t l = begin; l < end; ++l) to[l] = static_cast<std::int32_t>(l - begin);
+      begin = end;
+    }
+  }
+};
+
+/// One item: B and C of one position and group as float32, and C_t . B_s for the positions s of its block up
+/// to itself, zero beyond.
+template <class T, int W>
+struct BlockRows {
+  Strided<T, 4> B, C;
+  const std::int32_t* offsets;  // (batch, seqlen)
+  float* B_rows;                // (batch, seqlen, ngroups, dstate)
+  float* C_rows;                // (batch, seqlen, ngroups, dstate)
+  float* products;              // (batch, seqlen, ngroups, block_size)
+  std::int64_t seqlen, ngroups, dstate;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const std::int64_t group = item % ngroups;
+    const std::int64_t l = item / ngroups % seqlen;
+    const std::int64_t b = item / ngroups / seqlen;
+    for (std::int64_t n = 0; n < dstate; n += W) {
+      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
+      store(B_rows + item * dstate + n, 1, count, load<W>(B.at(b, l, group, n), B.stride(3), count));
+      store(C_rows + item * dstate + n, 1, count, load<W>(C.at(b, l, group, n), C.stride(3), count));
+    }
+    const std::int64_t offset = offsets[b * seqlen + l];
+    for (std::int64_t s = 0; s < block_size; ++s) {
+      products[item * block_size + s] = s <= offset ? product(b, l, l - offset + s, group) : 0.0f;
+    }
+  }
+
+  KOKKOS_FUNCTION float product(std::int64_t b, std::int64_t t, std::int64_t s, std::int64_t group) const {
+    Pack<W> sum(0.0f);
+    for (std::int64_t n = 0; n < dstate; n += W) {
+      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
+      sum = fma(load<W>(C.at(b, t, group, n), C.stride(3), count),
+                load<W>(B.at(b, s, group, n), B.stride(3), count), sum);
+    }
+    return reduce_add(sum);
+  }
+};
+
+/// One item: a panel of headdim (panel_packs packs) of one head of one sequence, block after block.
+template <class T, int W, class Space>
+struct Scan {
+  using Tokens = Kokkos::Experimental::UniqueToken<Space, Kokkos::Experimental::UniqueTokenScope::Global>;
+
+  Strided<T, 4> x, z, out;
+  Strided<T, 3> dt;
+  Strided<float, 4> initial_states, final_states;
+  Blocks blocks;
+  TimeStep time_step;
+  Skip skip;
+  const float* A;
+  const float *B_rows, *C_rows, *products;  // of BlockRows
+  float* states;                            // (tokens, dstate, panel_width)
+  Tokens tokens;
+  std::int64_t seqlen, nheads, headdim, ngroups, dstate, panels;
+
+  /// Accumulators are kept in registers: `rows` times panel_packs packs, of 32 registers with AVX-512, 16
+  /// with less. Two packs share each broadcast.
+  static constexpr int panel_packs = W == 1 ? 1 : 2;
+  static constexpr int panel_width = panel_packs * W;
+  static constexpr int rows = W == 4 || W == 8 ? 4 : 8;
+
+  struct Panel {
+    Pack<W> lanes[panel_packs];
+  };
+
+  /// The decays inside one block of `count` positions.
+  struct Decays {
+    alignas(64) float from_start[block_size];       // exp(a_t)
+    alignas(64) float mix[block_size][block_size];  // [t][s] (C_t . B_s) exp(a_t - a_s) dt_s, zero for s > t
+    alignas(64) float to_end[block_size];           // exp(a_end - a_s) dt_s
+  };
+
+  /// Where an item is.
+  struct Place {
+    Sequence sequence;
+    std::int64_t index, head, group, p;
+    int lanes[panel_packs];  // of each pack, those below headdim
+  };
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    Place at;
+    at.p = item % panels * panel_width;
+    at.head = item / panels % nheads;
+    at.index = item / panels / nheads;
+    at.group = at.head / (nheads / ngroups);
+    at.sequence = blocks.sequences[at.index];
+    for (int k = 0; k < panel_packs; ++k) {
+      const std::int64_t left = headdim - at.p - k * W;
+      at.lanes[k] = static_cast<int>(Kokkos::clamp<std::int64_t>(left, 0, W));
+    }
+    const int token = tokens.acquire();
+    float* const state = states + token * dstate * panel_width;
+    load_state(at, state);
+    for (std::int64_t begin = at.sequence.begin; begin < at.sequence.end;) {
+      const std::int64_t end = blocks.end(at.sequence, begin);
+      if (blocks.changes(at.sequence, begin)) clear(state);
+      block(at, begin, static_cast<int>(end - begin), state);
+      begin = end;
+    }
+    if (final_states) store_state(at, state);
+    tokens.release(token);
+  }
+
+  KOKKOS_FUNCTION void block(const Place& at, std::int64_t begin, int count, float* state) const {
+    Decays decays;
+    fill_decays(at, begin, count, decays);
+    Panel inputs[block_size], outputs[block_size];
+    for (int t = 0; t < count; ++t) {
+      for (int k = 0; k < panel_packs; ++k) {
+        inputs[t].lanes[k] =
+            load<W>(x.at(at.sequence.batch, begin + t, at.head, at.p + k * W), x.stride(3), at.lanes[k]);
+      }
+    }
+    const std::int64_t row = (at.sequence.batch * seqlen + begin) * ngroups + at.group;
+    for (int t = 0; t < count; t += rows)
+      add_rows(C_rows + row * dstate, t, count, decays, inputs, state, outputs + t);
+    for (int t = 0; t < count; ++t) finish(at, begin + t, inputs[t], outputs[t]);
+
+    for (int s = 0; s < count; ++s) {
+      for (int k = 0; k < panel_packs; ++k) inputs[s].lanes[k] *= Pack<W>(decays.to_end[s]);
+    }
+    const float decay = decays.from_start[count - 1];
+    const float* const B = B_rows + row * dstate;
+    std::int64_t n = 0;
+    for (; n + rows <= dstate; n += rows) advance<rows>(B + n, count, decay, inputs, state + n * panel_width);
+    for (; n < dstate; ++n) advance<1>(B + n, count, decay, inputs, state + n * panel_width);
+  }
+
+  /// The positions of the block are the lanes.
+  KOKKOS_FUNCTION void fill_decays(const Place& at, std::int64_t begin, int count, Decays& decays) const {
+    constexpr int packs = block_size / W < 1 ? 1 : block_size / W;
+    static_assert(block_size % W == 0);
+    alignas(64) float steps[block_size], logs[block_size], factors[block_size];
+    for (int k = 0; k < packs; ++k) {
+      const int lanes = Kokkos::clamp(count - k * W, 0, W);
+      const T* const from = dt.at(at.sequence.batch, begin + k * W, at.head);
+      store(steps + k * W, time_step(load<W>(from, dt.stride(1), lanes), at.head));
+    }
+    for (int t = count; t < block_size; ++t) steps[t] = 0.0f;
+    float sum = 0.0f;
+    for (int t = 0; t < block_size; ++t) logs[t] = sum += steps[t] * A[at.head];
+    for (int k = 0; k < packs; ++k) {
+      store(factors + k * W, exp(load<W>(steps + k * W) * Pack<W>(A[at.head])));
+      store(decays.from_start + k * W, exp(load<W>(logs + k * W)));
+    }
+    // Row t of exp(a_t - a_s) is row t - 1 times exp(dt_t A), with one at s = t: as the recurrence itself
+    // rounds, and no exponent has the wrong sign.
+    constexpr float unit[2 * block_size] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    Pack<W> row[packs];
+    for (int k = 0; k < packs; ++k) row[k] = Pack<W>(0.0f);
+    const float* product =
+        products + ((at.sequence.batch * seqlen + begin) * ngroups + at.group) * block_size;
+    for (int t = 0; t < block_size; ++t, product += ngroups * block_size) {
+      for (int k = 0; k < packs; ++k) {
+        row[k] = fma(row[k], Pack<W>(factors[t]), load<W>(unit + block_size - 1 - t + k * W));
+        const Pack<W> weight = row[k] * load<W>(steps + k * W);
+        store(decays.mix[t] + k * W, t < count ? weight * load<W>(product + k * W) : Pack<W>(0.0f));
+        if (t == block_size - 1) store(decays.to_end + k * W, weight);
+      }
+    }
+  }
+
+  /// y of `rows` positions from t on, of `count` in the block; those beyond are computed and not used.
+  KOKKOS_FUNCTION void add_rows(const float* C, int t, int count, const Decays& decays, const Panel* inputs,
+                                const float* state, Panel* outputs) const {
+    const float* c[rows];
+    for (int r = 0; r < rows; ++r) c[r] = C + Kokkos::min(t + r, count - 1) * ngroups * dstate;
+    Pack<W> sum[rows][panel_packs];
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) sum[r][k] = Pack<W>(0.0f);
+    }
+    for (std::int64_t n = 0; n < dstate; ++n) {
+      Pack<W> s[panel_packs];
+      for (int k = 0; k < panel_packs; ++k) s[k] = load<W>(state + n * panel_width + k * W);
+      for (int r = 0; r < rows; ++r) {
+        for (int k = 0; k < panel_packs; ++k) sum[r][k] = fma(Pack<W>(c[r][n]), s[k], sum[r][k]);
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) sum[r][k] *= Pack<W>(decays.from_start[t + r]);
+    }
+    const int last = Kokkos::min(t + rows, count);
+    for (int s = 0; s < last; ++s) {
+      for (int r = 0; r < rows; ++r) {
+        for (int k = 0; k < panel_packs; ++k)
+          sum[r][k] = fma(Pack<W>(decays.mix[t + r][s]), inputs[s].lanes[k], sum[r][k]);
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) outputs[r].lanes[k] = sum[r][k];
+    }
+  }
+
+  /// Adds the skip connection, gates and writes one position's outputs.
+  KOKKOS_FUNCTION void finish(const Place& at, std::int64_t l, const Panel& input,
+                              const Panel& output) const {
+    const std::int64_t b = at.sequence.batch;
+    for (int k = 0; k < panel_packs; ++k) {
+      const std::int64_t p = at.p + k * W;
+      Pack<W> y = fma(skip.at<W>(at.head, p, at.lanes[k]), input.lanes[k], output.lanes[k]);
+      if (z) y *= silu(load<W>(z.at(b, l, at.head, p), z.stride(3), at.lanes[k]));
+      store(out.at(b, l, at.head, p), out.stride(3), at.lanes[k], y);
+    }
+  }
+
+  /// N elements n of the state to the end of the block.
+  template <int N>
+  KOKKOS_FUNCTION void advance(const float* B, int count, float decay, const Panel* inputs,
+                               float* state) const {
+    Pack<W> sum[N][panel_packs];
+    for (int n = 0; n < N; ++n) {
+      for (int k = 0; k < panel_packs; ++k)
+        sum[n][k] = Pack<W>(decay) * load<W>(state + n * panel_width + k * W);
+    }
+    for (int s = 0; s < count; ++s, B += ngroups * dstate) {
+      for (int n = 0; n < N; ++n) {
+        for (int k = 0; k < panel_packs; ++k) sum[n][k] = fma(Pack<W>(B[n]), inputs[s].lanes[k], sum[n][k]);
+      }
+    }
+    for (int n = 0; n < N; ++n) {
+      for (int k = 0; k < panel_packs; ++k) store(state + n * panel_width + k * W, sum[n][k]);
+    }
+  }
+
+  KOKKOS_FUNCTION void clear(float* state) const {
+    for (std::int64_t i = 0; i < dstate * panel_width; ++i) state[i] = 0.0f;
+  }
+
+  KOKKOS_FUNCTION void load_state(const Place& at, float* state) const {
+    if (!initial_states) return clear(state);
+    for (std::int64_t n = 0; n < dstate; ++n) {
+      for (int k = 0; k < panel_packs; ++k) {
+        const float* const from = initial_states.at(at.index, at.head, at.p + k * W, n);
+        store(state + n * panel_width + k * W, load<W>(from, initial_states.stride(2), at.lanes[k]));
+      }
+    }
+  }
+
+  KOKKOS_FUNCTION void store_state(const Place& at, const float* state) const {
+    for (std::int64_t n = 0; n < dstate; ++n) {
+      for (int k = 0; k < panel_packs; ++k) {
+        float* const to = final_states.at(at.index, at.head, at.p + k * W, n);
+        store(to, final_states.stride(2), at.lanes[k], load<W>(state + n * panel_width + k * W));
+      }
+    }
+  }
+};
+
+template <class T, class Space>
+void run(ExecContext& exec, const Space& space, const SsdScanArgs& args) {
+  constexpr int W = pack_width<Space>;
+  using Kernel = Scan<T, W, Space>;
+  Workspace& workspace = exec.workspace();
+  const std::int64_t batch = args.x.extent(0), seqlen = args.x.extent(1);
+  const std::int64_t nheads = args.x.extent(2), headdim = args.x.extent(3);
+  const std::int64_t ngroups = args.B.extent(2), dstate = args.B.extent(3);
+  const std::int64_t nseq = args.cu_seqlens ? args.cu_seqlens.extent(0) - 1 : batch;
+  const std::int64_t positions = batch * seqlen;
+
+  const Blocks blocks{SequenceMap(args.cu_seqlens, seqlen), Strided<std::int32_t, 2>(args.seq_idx),
+                      Kokkos::min<std::int64_t>(args.chunk_size, block_size)};
+  std::int32_t* const offsets = workspace.take<std::int32_t>(positions);
+  for_each_item(space, "ophis::ssd_scan::blocks", nseq, MarkBlocks{blocks, offsets, seqlen});
+
+  const BlockRows<T, W> rows{Strided<T, 4>(args.B),
+                             Strided<T, 4>(args.C),
+                             offsets,
+                             workspace.take<float>(positions * ngroups * dstate),
+                             workspace.take<float>(positions * ngroups * dstate),
+                             workspace.take<float>(positions * ngroups * block_size),
+                             seqlen,
+                             ngroups,
+                             dstate};
+  for_each_element(space, "ophis::ssd_scan::block_rows", positions * ngroups, rows);
+
+  const Tensor A = as_dense_float32(exec, args.A);
+  const typename Kernel::Tokens tokens(space);
+  const Kernel kernel{Strided<T, 4>(args.x),
+                      Strided<T, 4>(args.z),
+                      Strided<T, 4>(args.out),
+                      Strided<T, 3>(args.dt),
+                      Strided<float, 4>(args.initial_states),
+                      Strided<float, 4>(args.final_states),
+                      blocks,
+                      make_time_step(exec, args),
+                      make_skip(exec, args),
+                      A.data<float>(),
+                      rows.B_rows,
+                      rows.C_rows,
+                      rows.products,
+                      workspace.take<float>(tokens.size() * dstate * Kernel::panel_width),
+                      tokens,
+                      seqlen,
+                      nheads,
+                      headdim,
+                      ngroups,
+                      dstate,
+                      (headdim + Kernel::panel_width - 1) / Kernel::panel_width};
+  for_each_item(space, "ophis::ssd_scan", nseq * nheads * kernel.panels, kernel);
+}
+
+inline void forward(ExecContext& exec, const SsdScanArgs& args) {
+  const Workspace::Scope scope(exec.workspace());
+  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_exec_space(exec, [&](const auto& space) { run<T>(exec, space, args); });
+  });
+}
+
+}  // namespace ophis::ssd_scan_kokkos
