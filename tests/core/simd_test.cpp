@@ -80,6 +80,28 @@ TEST_CASE("tanh and normal_cdf follow their definitions") {
   CHECK(cdf(Pack<4>(std::numeric_limits<float>::infinity())).lane(0) == 1.0f);
 }
 
+TEST_CASE("exp2 is accurate to 2 ulp") {
+  const auto f = [](auto x) { return ophis::exp2(x); };
+  const auto reference = [](double x) { return std::exp2(x); };
+  CHECK(worst_error(f, reference, -1.0f, 1.0f) <= 2.0);
+  CHECK(worst_error(f, reference, -126.0f, 127.5f) <= 2.0);
+  CHECK(worst_error(f, reference, -1e-4f, 1e-4f) <= 2.0);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  CHECK(std::isnan(f(Pack<4>(nan)).lane(0)));
+  CHECK(std::isnan(f(Pack<4>(std::bit_cast<float>(0xffc01fffu))).lane(0)));
+  CHECK(f(Pack<4>(infinity)).lane(1) == infinity);
+  CHECK(f(Pack<4>(128.0f)).lane(1) == infinity);
+  CHECK(f(Pack<4>(-infinity)).lane(2) == 0.0f);
+  CHECK(f(Pack<4>(-150.0f)).lane(2) == 0.0f);
+  CHECK(f(Pack<4>(0.0f)).lane(3) == 1.0f);
+}
+
+TEST_CASE("a broadcast keeps the bits") {
+  CHECK(std::signbit(Pack<4>(-0.0f).lane(2)));
+  CHECK(std::signbit(Pack<1>(-0.0f).lane(0)));
+}
+
 TEST_CASE("log1p, softplus, silu and sigmoid follow their definitions") {
   CHECK(worst_error([](auto x) { return ophis::log1p(x); }, [](double x) { return std::log1p(x); }, 0.0f,
                     4.0f) <= 4.0);

@@ -1,4 +1,5 @@
-// Elementary functions on packs. exp is accurate to 2 ulp over the whole range, subnormal results included.
+// Elementary functions on packs. exp is accurate to 2 ulp over the whole range, subnormal results included;
+// exp2 is the cheaper one for decays.
 #pragma once
 
 #include "ophis/core/simd.hpp"
@@ -36,6 +37,30 @@ OPHIS_INLINE_FUNCTION Pack<W> exp(Pack<W> x) {
   const Ints half = exponent >> 1;
   const auto power = [](Ints e) { return std::bit_cast<P>(std::bit_cast<Words>(e + 127) << 23); };
   return p * power(half) * power(exponent - half);
+}
+
+/// 2^x to 2 ulp where the result lies between 2^-126 and 2^127.5; zero below about 2^-126.5, infinity above.
+/// 1 + r P(r) on [-1/2, 1/2] with P fitted for the least relative error (4e-9), so that it is exact at 0: the
+/// decay of a slow state has no bias that a long sequence could pile up.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> exp2(Pack<W> x) {
+  using P = Pack<W>;
+  // Written so that NaN passes through.
+  x = P(x.v < -127.0f ? (P(-127.0f)).v : x.v);
+  x = P(x.v > 128.0f ? (P(128.0f)).v : x.v);
+
+  constexpr float round_and_bias = 12582912.0f + 127.0f;  // leaves the biased exponent in the low bits
+  const P shifted = x + P(round_and_bias);
+  const P r = x - (shifted - P(round_and_bias));
+
+  P p(1.5196693130e-4f);
+  p = fma(p, r, P(1.3391304528e-3f));
+  p = fma(p, r, P(9.6190022305e-3f));
+  p = fma(p, r, P(5.5503588170e-2f));
+  p = fma(p, r, P(2.4022643268e-1f));
+  p = fma(p, r, P(6.9314718246e-1f));
+  p = fma(p, r, P(1.0f));
+  return p * std::bit_cast<P>(std::bit_cast<typename P::Words>(shifted) << 23);
 }
 
 /// 1 / (1 + e^-x).
