@@ -23,6 +23,8 @@ constexpr std::array entries{
     Entry{"linear", parity::check_linear},
     Entry{"mask_positions", parity::check_mask_positions},
     Entry{"rms_norm", parity::check_rms_norm},
+    Entry{"selective_scan", parity::check_selective_scan},
+    Entry{"selective_state_update", parity::check_selective_state_update},
     Entry{"softmax", parity::check_softmax},
     Entry{"ssd_scan", parity::check_ssd_scan},
     Entry{"ssd_state_update", parity::check_ssd_state_update},

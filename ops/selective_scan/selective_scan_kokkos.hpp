@@ -1,0 +1,420 @@
+// The portable kernels of selective_scan: every backend, every valid input.
+#pragma once
+
+#include <numeric>
+
+#include "ophis/core/kokkos.hpp"
+#include "ophis/core/simd_math.hpp"
+#include "ophis/ops/selective_scan.hpp"
+#include "ops/common/sequences.hpp"
+#include "ops/common/strided.hpp"
+
+namespace ophis::selective_scan_kokkos {
+
+inline constexpr float log2_e = 1.44269504088896341f;
+
+/// Positions of one sequence that an item works on at a time: its inputs, converted to float, stay in L1.
+inline constexpr int time_tile = 64;
+/// States whose recurrences run side by side, in registers; dstate is padded with zeros to a multiple.
+inline constexpr int states_per_block = 4;
+
+/// Channels cut into packs of W. A pack never holds channels of two groups.
+template <int W>
+class ChannelBlocks {
+ public:
+  /// Each run of `run` channels has the same B and C.
+  ChannelBlocks(std::int64_t dim, std::int64_t run)
+      : m_run(run), m_blocks_per_run((run + W - 1) / W), m_count(dim / run * m_blocks_per_run) {}
+
+  KOKKOS_INLINE_FUNCTION std::int64_t count() const { return m_count; }
+  KOKKOS_INLINE_FUNCTION std::int64_t first_channel(std::int64_t block) const {
+    return block / m_blocks_per_run * m_run + block % m_blocks_per_run * W;
+  }
+  /// Channels in the block, 1..W.
+  KOKKOS_INLINE_FUNCTION int channels(std::int64_t block) const {
+    return static_cast<int>(Kokkos::min<std::int64_t>(W, m_run - block % m_blocks_per_run * W));
+  }
+
+ private:
+  std::int64_t m_run, m_blocks_per_run, m_count;
+};
+
+/// B or C of a call: a tensor (batch, [seqlen,] ngroups, dstate) where it comes per step, else a dense (dim,
+/// dstate).
+template <class T, int Rank>
+struct Coefficient {
+  Strided<T, Rank> per_step;
+  const float* constant;  // nullptr where it comes per step
+  std::int64_t channels_per_group;
+
+  Coefficient(ExecContext& exec, const Tensor& tensor, std::int64_t dim)
+      : per_step(tensor.rank() == Rank ? tensor : Tensor()),
+        constant(tensor.rank() == Rank ? nullptr : as_dense_float32(exec, tensor).data<float>()),
+        channels_per_group(tensor.rank() == Rank ? dim / tensor.extent(-2) : dim) {}
+};
+
+/// softplus(delta + bias) or delta + bias.
+template <int W>
+KOKKOS_FUNCTION Pack<W> step_size(Pack<W> delta, const float* bias, std::int64_t channel, int count,
+                                  bool use_softplus) {
+  if (bias) delta += load<W>(bias + channel, 1, count);
+  return use_softplus ? softplus(delta) : delta;
+}
+
+/// to[block, n, lane] = from[channel, n], from (dim, dstate): the parameters of a pack of channels side by
+/// side; zero beyond dim and dstate. One item a block.
+template <int W>
+struct InterleaveChannels {
+  const float* from;
+  float* to;
+  ChannelBlocks<W> blocks;
+  std::int64_t dstate, padded_dstate;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t block) const {
+    const float* const rows = from + blocks.first_channel(block) * dstate;
+    float* const packs = to + block * padded_dstate * W;
+    for (std::int64_t n = 0; n < padded_dstate; ++n) {
+      store(packs + n * W, load<W>(rows + n, dstate, n < dstate ? blocks.channels(block) : 0));
+    }
+  }
+};
+
+/// Copies `steps` positions of `count` channels to tile[step][lane]; zero in the lanes beyond count.
+template <int W, class T>
+KOKKOS_FUNCTION void read_tile(float* tile, const Strided<T, 3>& from, std::int64_t batch, std::int64_t l,
+                               int steps, std::int64_t channel, int count) {
+  const T* const first = from.at(batch, l, channel);
+  if (from.stride(1) != 1 || from.stride(2) == 1) {
+    for (int t = 0; t < steps; ++t) {
+      store(tile + t * W, load<W>(first + t * from.stride(1), from.stride(2), count));
+    }
+    return;
+  }
+  for (int lane = 0; lane < W; ++lane) {
+    const T* const row = first + lane * from.stride(2);
+    for (int t = 0; t < steps; ++t) tile[t * W + lane] = lane < count ? static_cast<float>(row[t]) : 0.0f;
+  }
+}
+
+template <int W, class T>
+KOKKOS_FUNCTION void write_tile(const float* tile, const Strided<T, 3>& to, std::int64_t batch,
+                                std::int64_t l, int steps, std::int64_t channel, int count) {
+  T* const first = to.at(batch, l, channel);
+  if (to.stride(1) != 1 || to.stride(2) == 1) {
+    for (int t = 0; t < steps; ++t) {
+      store(first + t * to.stride(1), to.stride(2), count, load<W>(tile + t * W));
+    }
+    return;
+  }
+  for (int lane = 0; lane < count; ++lane) {
+    T* const row = first + lane * to.stride(2);
+    for (int t = 0; t < steps; ++t) row[t] = static_cast<T>(tile[t * W + lane]);
+  }
+}
+
+/// Copies states [n, n + states_per_block) of B or C to tile[step][state]; zero beyond dstate.
+template <int W, class T>
+KOKKOS_FUNCTION void read_coefficients(float* tile, const Strided<T, 4>& from, std::int64_t batch,
+                                       std::int64_t l, int steps, std::int64_t group, std::int64_t n,
+                                       std::int64_t dstate) {
+  constexpr int V = W > 1 ? states_per_block : 1;
+  for (int i = 0; i < states_per_block; i += V) {
+    const int count =
+        static_cast<int>(Kokkos::max<std::int64_t>(0, Kokkos::min<std::int64_t>(V, dstate - n - i)));
+    const T* const first = from.at(batch, l, group, count > 0 ? n + i : 0);
+    for (int t = 0; t < steps; ++t) {
+      store(tile + t * states_per_block + i, load<V>(first + t * from.stride(1), from.stride(3), count));
+    }
+  }
+}
+
+/// What a block of states multiplies with at step t: a scalar of the tile above for all channels of the pack,
+/// or a pack of each channel's constants.
+template <int W, bool constant>
+struct Factors {
+  const float* values;
+
+  KOKKOS_FORCEINLINE_FUNCTION Pack<W> at(int t, int n) const {
+    if constexpr (constant)
+      return load<W>(values + n * W);
+    else
+      return Pack<W>(values[t * states_per_block + n]);
+  }
+};
+
+/// The recurrence: a block of states of one pack of channels, over the steps of a tile. A and state are
+/// [state][lane]; step (times log2 e), input and y are [t][lane].
+template <int W, bool constant_B, bool constant_C>
+KOKKOS_FUNCTION void advance(int steps, const float* step, const float* input, const float* A,
+                             Factors<W, constant_B> B, Factors<W, constant_C> C, float* state, float* y) {
+  Pack<W> h[states_per_block];
+  for (int n = 0; n < states_per_block; ++n) h[n] = load<W>(state + n * W);
+  for (int t = 0; t < steps; ++t) {
+    const Pack<W> s = load<W>(step + t * W), x = load<W>(input + t * W);
+    Pack<W> sum = load<W>(y + t * W);
+    for (int n = 0; n < states_per_block; ++n) {
+      h[n] = fma(exp2(s * load<W>(A + n * W)), h[n], x * B.at(t, n));
+      sum = fma(h[n], C.at(t, n), sum);
+    }
+    store(y + t * W, sum);
+  }
+  for (int n = 0; n < states_per_block; ++n) store(state + n * W, h[n]);
+}
+
+/// One item: W channels of one sequence, from its first position to its last.
+template <class T, int W>
+struct Scan {
+  Strided<T, 3> u, delta, z, out;
+  Strided<float, 3> initial_states, final_states;
+  Coefficient<T, 4> B, C;
+  const float *A_packs, *B_packs, *C_packs;  // interleaved; the latter two only where they are constant
+  const float *D, *delta_bias;               // (dim), or nullptr
+  float* states;                             // (items, padded_dstate, W): the running states
+  SequenceMap sequences;
+  ChannelBlocks<W> blocks;
+  std::int64_t dstate, padded_dstate;
+  bool delta_softplus;
+
+  struct Tile {
+    alignas(64) float step[time_tile * W];
+    alignas(64) float input[time_tile * W];
+    alignas(64) float y[time_tile * W];
+    alignas(64) float B[time_tile * states_per_block];
+    alignas(64) float C[time_tile * states_per_block];
+  };
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const std::int64_t block = item % blocks.count(), index = item / blocks.count();
+    const std::int64_t channel = blocks.first_channel(block);
+    const int count = blocks.channels(block);
+    const Sequence sequence = sequences[index];
+    float* const state = states + item * padded_dstate * W;
+    for (std::int64_t n = 0; n < padded_dstate; ++n) {
+      const bool given = initial_states && n < dstate;
+      store(state + n * W,
+            given ? load<W>(initial_states.at(index, channel, n), initial_states.stride(1), count)
+                  : Pack<W>(0.0f));
+    }
+    Tile tile;
+    for (std::int64_t l = sequence.begin; l < sequence.end; l += time_tile) {
+      const int steps = static_cast<int>(Kokkos::min<std::int64_t>(time_tile, sequence.end - l));
+      prepare(tile, sequence.batch, l, steps, channel, count);
+      for (std::int64_t n = 0; n < padded_dstate; n += states_per_block) {
+        advance_states(tile, sequence.batch, l, steps, block, n, state + n * W);
+      }
+      finish(tile, sequence.batch, l, steps, channel, count);
+    }
+    if (!final_states) return;
+    for (std::int64_t n = 0; n < dstate; ++n) {
+      store(final_states.at(index, channel, n), final_states.stride(1), count, load<W>(state + n * W));
+    }
+  }
+
+  /// Fills step, input = delta' u and y = D u.
+  KOKKOS_FUNCTION void prepare(Tile& tile, std::int64_t batch, std::int64_t l, int steps,
+                               std::int64_t channel, int count) const {
+    read_tile<W>(tile.step, delta, batch, l, steps, channel, count);
+    read_tile<W>(tile.input, u, batch, l, steps, channel, count);
+    const Pack<W> skip = D ? load<W>(D + channel, 1, count) : Pack<W>(0.0f);
+    for (int t = 0; t < steps; ++t) {
+      const Pack<W> step = step_size(load<W>(tile.step + t * W), delta_bias, channel, count, delta_softplus);
+      const Pack<W> x = load<W>(tile.input + t * W);
+      store(tile.y + t * W, skip * x);
+      store(tile.input + t * W, step * x);
+      store(tile.step + t * W, step * Pack<W>(log2_e));
+    }
+  }
+
+  KOKKOS_FUNCTION void advance_states(Tile& tile, std::int64_t batch, std::int64_t l, int steps,
+                                      std::int64_t block, std::int64_t n, float* state) const {
+    const std::int64_t channel = blocks.first_channel(block);
+    if (!B.constant) {
+      read_coefficients<W>(tile.B, B.per_step, batch, l, steps, channel / B.channels_per_group, n, dstate);
+    }
+    if (!C.constant) {
+      read_coefficients<W>(tile.C, C.per_step, batch, l, steps, channel / C.channels_per_group, n, dstate);
+    }
+    const std::int64_t packs = (block * padded_dstate + n) * W;
+    const auto run = [&](auto b, auto c) {
+      advance<W>(steps, tile.step, tile.input, A_packs + packs, b, c, state, tile.y);
+    };
+    const Factors<W, false> step_B{tile.B}, step_C{tile.C};
+    const Factors<W, true> constant_B{B_packs + packs}, constant_C{C_packs + packs};
+    if (B.constant)
+      C.constant ? run(constant_B, constant_C) : run(constant_B, step_C);
+    else
+      C.constant ? run(step_B, constant_C) : run(step_B, step_C);
+  }
+
+  /// Gates y and writes it.
+  KOKKOS_FUNCTION void finish(Tile& tile, std::int64_t batch, std::int64_t l, int steps, std::int64_t channel,
+                              int count) const {
+    if (z) {
+      read_tile<W>(tile.input, z, batch, l, steps, channel, count);
+      for (int t = 0; t < steps; ++t) {
+        store(tile.y + t * W, load<W>(tile.y + t * W) * silu(load<W>(tile.input + t * W)));
+      }
+    }
+    write_tile<W>(tile.y, out, batch, l, steps, channel, count);
+  }
+};
+
+/// The lanes of a pack run along the axis of the state that is dense in memory.
+enum class Lanes { states, channels };
+
+/// One item: one step of W channels of one row.
+template <class T, int W, Lanes lanes>
+struct Update {
+  Strided<float, 3> state;
+  Strided<T, 2> x, dt, z, out;
+  const float* A;  // (dim, dstate)
+  Coefficient<T, 3> B, C;
+  const float *D, *dt_bias;  // (dim), or nullptr
+  ChannelBlocks<W> blocks;
+  std::int64_t dstate;
+  bool dt_softplus;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    const std::int64_t block = item % blocks.count(), b = item / blocks.count();
+    const std::int64_t channel = blocks.first_channel(block);
+    const int count = blocks.channels(block);
+    const Pack<W> u = load<W>(x.at(b, channel), x.stride(1), count);
+    const Pack<W> step =
+        step_size(load<W>(dt.at(b, channel), dt.stride(1), count), dt_bias, channel, count, dt_softplus);
+    const Pack<W> input = step * u, log2_step = step * Pack<W>(log2_e);
+    Pack<W> y = D ? load<W>(D + channel, 1, count) * u : Pack<W>(0.0f);
+    if constexpr (lanes == Lanes::channels) {
+      for (std::int64_t n = 0; n < dstate; ++n) y += advance(b, channel, n, count, log2_step, input);
+    } else {
+      float sums[W] = {};
+      for (int lane = 0; lane < count; ++lane) {
+        Pack<W> sum(0.0f);
+        for (std::int64_t n = 0; n < dstate; n += W) {
+          const int tail = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
+          sum +=
+              advance(b, channel + lane, n, tail, Pack<W>(log2_step.lane(lane)), Pack<W>(input.lane(lane)));
+        }
+        sums[lane] = reduce_add(sum);
+      }
+      y += load<W>(sums);
+    }
+    if (z) y *= silu(load<W>(z.at(b, channel), z.stride(1), count));
+    store(out.at(b, channel), out.stride(1), count, y);
+  }
+
+  /// Advances the `count` states that start at (channel, n) along the lanes' axis; returns C h.
+  KOKKOS_FUNCTION Pack<W> advance(std::int64_t b, std::int64_t channel, std::int64_t n, int count,
+                                  Pack<W> log2_step, Pack<W> input) const {
+    constexpr int axis = lanes == Lanes::channels ? 1 : 2;
+    float* const at = state.at(b, channel, n);
+    const Pack<W> decay =
+        exp2(log2_step * load<W>(A + channel * dstate + n, lanes == Lanes::channels ? dstate : 1, count));
+    const Pack<W> h =
+        fma(decay, load<W>(at, state.stride(axis), count), input * coefficient(B, b, channel, n, count));
+    store(at, state.stride(axis), count, h);
+    return h * coefficient(C, b, channel, n, count);
+  }
+
+  KOKKOS_FUNCTION Pack<W> coefficient(const Coefficient<T, 3>& from, std::int64_t b, std::int64_t channel,
+                                      std::int64_t n, int count) const {
+    constexpr bool over_channels = lanes == Lanes::channels;
+    if (from.constant)
+      return load<W>(from.constant + channel * dstate + n, over_channels ? dstate : 1, count);
+    const std::int64_t group = channel / from.channels_per_group;
+    if constexpr (over_channels)
+      return Pack<W>(from.per_step(b, group, n));
+    else
+      return load<W>(from.per_step.at(b, group, n), from.per_step.stride(2), count);
+  }
+};
+
+/// A parameter (dim, dstate) in packs of channels, (blocks, padded_dstate, W), in the workspace.
+template <int W, class Space>
+const float* interleave(ExecContext& exec, const Space& space, const float* parameter,
+                        const ChannelBlocks<W>& blocks, std::int64_t dstate, std::int64_t padded_dstate) {
+  if (parameter == nullptr) return nullptr;
+  float* const packs = exec.workspace().take<float>(blocks.count() * padded_dstate * W);
+  for_each_element(space, "ophis::selective_scan::interleave", blocks.count(),
+                   InterleaveChannels<W>{parameter, packs, blocks, dstate, padded_dstate});
+  return packs;
+}
+
+inline const float* vector_or_null(ExecContext& exec, const Tensor& parameter) {
+  return parameter ? as_dense_float32(exec, parameter).data<float>() : nullptr;
+}
+
+template <class T, class Space>
+void run_scan(ExecContext& exec, const Space& space, const SelectiveScanArgs& args, std::int64_t nseq) {
+  constexpr int W = pack_width<Space>;
+  const std::int64_t dim = args.u.extent(2), dstate = args.A.extent(1);
+  const std::int64_t padded = (dstate + states_per_block - 1) / states_per_block * states_per_block;
+  const Coefficient<T, 4> B(exec, args.B, dim), C(exec, args.C, dim);
+  const ChannelBlocks<W> blocks(dim, std::gcd(B.channels_per_group, C.channels_per_group));
+  const float* const A = as_dense_float32(exec, args.A).data<float>();
+  const Scan<T, W> kernel{Strided<T, 3>(args.u),
+                          Strided<T, 3>(args.delta),
+                          Strided<T, 3>(args.z),
+                          Strided<T, 3>(args.out),
+                          Strided<float, 3>(args.initial_states),
+                          Strided<float, 3>(args.final_states),
+                          B,
+                          C,
+                          interleave(exec, space, A, blocks, dstate, padded),
+                          interleave(exec, space, B.constant, blocks, dstate, padded),
+                          interleave(exec, space, C.constant, blocks, dstate, padded),
+                          vector_or_null(exec, args.D),
+                          vector_or_null(exec, args.delta_bias),
+                          exec.workspace().take<float>(nseq * blocks.count() * padded * W),
+                          SequenceMap(args.cu_seqlens, args.u.extent(1)),
+                          blocks,
+                          dstate,
+                          padded,
+                          args.delta_softplus};
+  for_each_item(space, "ophis::selective_scan", nseq * blocks.count(), kernel);
+}
+
+inline void scan(ExecContext& exec, const SelectiveScanArgs& args) {
+  const std::int64_t nseq = args.cu_seqlens ? args.cu_seqlens.extent(0) - 1 : args.u.extent(0);
+  if (nseq == 0 || args.u.extent(2) == 0) return;
+  const Workspace::Scope scope(exec.workspace());
+  dispatch_compute_dtype(args.u.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_exec_space(exec, [&](const auto& space) { run_scan<T>(exec, space, args, nseq); });
+  });
+}
+
+template <class T, Lanes lanes, class Space>
+void run_update(ExecContext& exec, const Space& space, const SelectiveStateUpdateArgs& args) {
+  constexpr int W = pack_width<Space>;
+  const std::int64_t dim = args.x.extent(1);
+  const Coefficient<T, 3> B(exec, args.B, dim), C(exec, args.C, dim);
+  const Update<T, W, lanes> kernel{
+      Strided<float, 3>(args.state),
+      Strided<T, 2>(args.x),
+      Strided<T, 2>(args.dt),
+      Strided<T, 2>(args.z),
+      Strided<T, 2>(args.out),
+      as_dense_float32(exec, args.A).data<float>(),
+      B,
+      C,
+      vector_or_null(exec, args.D),
+      vector_or_null(exec, args.dt_bias),
+      ChannelBlocks<W>(dim, std::gcd(B.channels_per_group, C.channels_per_group)),
+      args.A.extent(1),
+      args.dt_softplus};
+  for_each_element(space, "ophis::selective_state_update", args.x.extent(0) * kernel.blocks.count(), kernel);
+}
+
+inline void update(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
+  if (args.x.count() == 0) return;
+  const Workspace::Scope scope(exec.workspace());
+  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_exec_space(exec, [&](const auto& space) {
+      if (args.state.stride(2) == 1 || args.state.stride(1) != 1)
+        run_update<T, Lanes::states>(exec, space, args);
+      else
+        run_update<T, Lanes::channels>(exec, space, args);
+    });
+  });
+}
+
+}  // namespace ophis::selective_scan_kokkos
