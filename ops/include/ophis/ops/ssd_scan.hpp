@@ -15,7 +15,8 @@ namespace ophis {
 ///     S[p, n]   = exp(dt'[l] A[h]) S[p, n] + dt'[l] x[l, h, p] B[l, g, n]
 ///     out[l, p] = (sum_n C[l, g, n] S[p, n] + D[h, p] x[l, h, p]) silu(z[l, h, p])
 ///
-/// (Dao and Gu, "Transformers are SSMs", 2024, sections 3 and 6). Terms whose tensor is not given fall away.
+/// (Dao and Gu, "Transformers are SSMs", 2024, sections 3 and 6). Terms whose tensor is not
+/// given fall away, the softplus without dt_softplus.
 ///
 /// T is one of float32, bfloat16, float16; arithmetic and state are float32. Any strides: x, B and C may be
 /// slices of one tensor.
