@@ -18,4 +18,4 @@ ophis_add_install_test(install_as_package -DOphis_ROOT=${install_prefix} -DCMAKE
 # Kokkos comes from the installed package, or from where it was found; without optimisation the build is quick.
 ophis_add_install_test(install_as_subdirectory -DOPHIS_SOURCE_DIR=${PROJECT_SOURCE_DIR} -DOPHIS_KOKKOS=system
                        -DKokkos_ROOT=${install_prefix} -DCMAKE_PREFIX_PATH=${CMAKE_PREFIX_PATH}
-                       -DCMAKE_BUILD_TYPE=Debug)
+                       -DCMAKE_BUILD_TYPE=)
