@@ -79,52 +79,42 @@ struct InterleaveChannels {
   }
 };
 
-/// Copies `steps` positions of `count` channels to tile[step][lane]; zero in the lanes beyond count.
-template <int W, class T>
-KOKKOS_FUNCTION void read_tile(float* tile, const Strided<T, 3>& from, std::int64_t batch, std::int64_t l,
-                               int steps, std::int64_t channel, int count) {
-  const T* const first = from.at(batch, l, channel);
-  if (from.stride(1) != 1 || from.stride(2) == 1) {
-    for (int t = 0; t < steps; ++t) {
-      store(tile + t * W, load<W>(first + t * from.stride(1), from.stride(2), count));
+/// Copies rows of `count` (at most Lanes) elements to tile[step][lane], zero in the other lanes. Reads along
+/// the dense axis; W is the width of packs.
+template <int W, int Lanes, class T>
+KOKKOS_FUNCTION void read_tile(float* tile, const T* from, std::int64_t step_stride, std::int64_t lane_stride,
+                               int steps, int count) {
+  if (step_stride == 1 && lane_stride != 1) {
+    for (int lane = 0; lane < Lanes; ++lane) {
+      const T* const row = from + lane * lane_stride;
+      for (int t = 0; t < steps; ++t)
+        tile[t * Lanes + lane] = lane < count ? static_cast<float>(row[t]) : 0.0f;
     }
     return;
   }
-  for (int lane = 0; lane < W; ++lane) {
-    const T* const row = first + lane * from.stride(2);
-    for (int t = 0; t < steps; ++t) tile[t * W + lane] = lane < count ? static_cast<float>(row[t]) : 0.0f;
+  constexpr int V = W < Lanes ? W : Lanes;
+  for (int lane = 0; lane < Lanes; lane += V) {
+    const int lanes = Kokkos::max(0, Kokkos::min(V, count - lane));
+    for (int t = 0; t < steps; ++t) {
+      store(tile + t * Lanes + lane,
+            load<V>(from + t * step_stride + lane * lane_stride, lane_stride, lanes));
+    }
   }
 }
 
+/// The same the other way round, for W lanes.
 template <int W, class T>
-KOKKOS_FUNCTION void write_tile(const float* tile, const Strided<T, 3>& to, std::int64_t batch,
-                                std::int64_t l, int steps, std::int64_t channel, int count) {
-  T* const first = to.at(batch, l, channel);
-  if (to.stride(1) != 1 || to.stride(2) == 1) {
-    for (int t = 0; t < steps; ++t) {
-      store(first + t * to.stride(1), to.stride(2), count, load<W>(tile + t * W));
+KOKKOS_FUNCTION void write_tile(const float* tile, T* to, std::int64_t step_stride, std::int64_t lane_stride,
+                                int steps, int count) {
+  if (step_stride == 1 && lane_stride != 1) {
+    for (int lane = 0; lane < count; ++lane) {
+      T* const row = to + lane * lane_stride;
+      for (int t = 0; t < steps; ++t) row[t] = static_cast<T>(tile[t * W + lane]);
     }
     return;
   }
-  for (int lane = 0; lane < count; ++lane) {
-    T* const row = first + lane * to.stride(2);
-    for (int t = 0; t < steps; ++t) row[t] = static_cast<T>(tile[t * W + lane]);
-  }
-}
-
-/// Copies states [n, n + states_per_block) of B or C to tile[step][state]; zero beyond dstate.
-template <int W, class T>
-KOKKOS_FUNCTION void read_coefficients(float* tile, const Strided<T, 4>& from, std::int64_t batch,
-                                       std::int64_t l, int steps, std::int64_t group, std::int64_t n,
-                                       std::int64_t dstate) {
-  constexpr int V = W > 1 ? states_per_block : 1;
-  for (int i = 0; i < states_per_block; i += V) {
-    const int count =
-        static_cast<int>(Kokkos::max<std::int64_t>(0, Kokkos::min<std::int64_t>(V, dstate - n - i)));
-    const T* const first = from.at(batch, l, group, count > 0 ? n + i : 0);
-    for (int t = 0; t < steps; ++t) {
-      store(tile + t * states_per_block + i, load<V>(first + t * from.stride(1), from.stride(3), count));
-    }
+  for (int t = 0; t < steps; ++t) {
+    store(to + t * step_stride, lane_stride, count, load<W>(tile + t * W));
   }
 }
 
@@ -213,8 +203,8 @@ struct Scan {
   /// Fills step, input = delta' u and y = D u.
   KOKKOS_FUNCTION void prepare(Tile& tile, std::int64_t batch, std::int64_t l, int steps,
                                std::int64_t channel, int count) const {
-    read_tile<W>(tile.step, delta, batch, l, steps, channel, count);
-    read_tile<W>(tile.input, u, batch, l, steps, channel, count);
+    read_channels(tile.step, delta, batch, l, steps, channel, count);
+    read_channels(tile.input, u, batch, l, steps, channel, count);
     const Pack<W> skip = D ? load<W>(D + channel, 1, count) : Pack<W>(0.0f);
     for (int t = 0; t < steps; ++t) {
       const Pack<W> step = step_size(load<W>(tile.step + t * W), delta_bias, channel, count, delta_softplus);
@@ -228,12 +218,8 @@ struct Scan {
   KOKKOS_FUNCTION void advance_states(Tile& tile, std::int64_t batch, std::int64_t l, int steps,
                                       std::int64_t block, std::int64_t n, float* state) const {
     const std::int64_t channel = blocks.first_channel(block);
-    if (!B.constant) {
-      read_coefficients<W>(tile.B, B.per_step, batch, l, steps, channel / B.channels_per_group, n, dstate);
-    }
-    if (!C.constant) {
-      read_coefficients<W>(tile.C, C.per_step, batch, l, steps, channel / C.channels_per_group, n, dstate);
-    }
+    if (!B.constant) read_states(tile.B, B, batch, l, steps, channel, n);
+    if (!C.constant) read_states(tile.C, C, batch, l, steps, channel, n);
     const std::int64_t packs = (block * padded_dstate + n) * W;
     const auto run = [&](auto b, auto c) {
       advance<W>(steps, tile.step, tile.input, A_packs + packs, b, c, state, tile.y);
@@ -246,16 +232,30 @@ struct Scan {
       C.constant ? run(step_B, constant_C) : run(step_B, step_C);
   }
 
+  KOKKOS_FUNCTION static void read_channels(float* tile, const Strided<T, 3>& from, std::int64_t batch,
+                                            std::int64_t l, int steps, std::int64_t channel, int count) {
+    read_tile<W, W>(tile, from.at(batch, l, channel), from.stride(1), from.stride(2), steps, count);
+  }
+
+  /// States [n, n + states_per_block) of B or C.
+  KOKKOS_FUNCTION void read_states(float* tile, const Coefficient<T, 4>& from, std::int64_t batch,
+                                   std::int64_t l, int steps, std::int64_t channel, std::int64_t n) const {
+    const Strided<T, 4>& values = from.per_step;
+    read_tile<W, states_per_block>(tile, values.at(batch, l, channel / from.channels_per_group, n),
+                                   values.stride(1), values.stride(3), steps,
+                                   static_cast<int>(Kokkos::min<std::int64_t>(states_per_block, dstate - n)));
+  }
+
   /// Gates y and writes it.
   KOKKOS_FUNCTION void finish(Tile& tile, std::int64_t batch, std::int64_t l, int steps, std::int64_t channel,
                               int count) const {
     if (z) {
-      read_tile<W>(tile.input, z, batch, l, steps, channel, count);
+      read_channels(tile.input, z, batch, l, steps, channel, count);
       for (int t = 0; t < steps; ++t) {
         store(tile.y + t * W, load<W>(tile.y + t * W) * silu(load<W>(tile.input + t * W)));
       }
     }
-    write_tile<W>(tile.y, out, batch, l, steps, channel, count);
+    write_tile<W>(tile.y, out.at(batch, l, channel), out.stride(1), out.stride(2), steps, count);
   }
 };
 
