@@ -111,10 +111,9 @@ Tensor Tensor::transpose(int axis0, int axis1) const {
   return result;
 }
 
-Tensor Tensor::reshape(const Dims& shape) const {
-  OPHIS_REQUIRE(element_count(shape) == m_count, "cannot reshape ", *this, " to ", shape,
-                ": the counts differ");
-  if (m_count == 0 || is_contiguous()) return Tensor(m_data, m_dtype, shape, m_device);
+std::optional<Dims> Tensor::strides_as(const Dims& shape) const {
+  if (element_count(shape) != m_count) return std::nullopt;
+  if (m_count == 0 || is_contiguous()) return contiguous_strides(shape);
 
   // Merge the old axes into dense runs, last first; each new axis must then divide what is left of a run.
   Dims run_extent;
@@ -139,10 +138,16 @@ Tensor Tensor::reshape(const Dims& shape) const {
     }
     strides[i] = run_stride[run] * used;
     used *= shape[i];
-    OPHIS_REQUIRE(run_extent[run] % used == 0, "cannot reshape ", *this, " with strides ", m_strides, " to ",
-                  shape, " without a copy");
+    if (run_extent[run] % used != 0) return std::nullopt;
   }
-  return Tensor(m_data, m_dtype, shape, strides, m_device);
+  return strides;
+}
+
+Tensor Tensor::reshape(const Dims& shape) const {
+  const std::optional<Dims> strides = strides_as(shape);
+  OPHIS_REQUIRE(strides, "cannot reshape ", *this, " with strides ", m_strides, " to ", shape,
+                " without a copy");
+  return Tensor(m_data, m_dtype, shape, *strides, m_device);
 }
 
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {

@@ -6,25 +6,26 @@
 namespace ophis {
 namespace {
 
-/// A tensor (rows..., features) as (rows, features), so that its rows have one leading dimension.
-Tensor as_matrix(const char* name, const Tensor& tensor) {
-  OPHIS_REQUIRE(tensor.rank() >= 1, "linear: ", name, " is ", tensor, ", but must have at least 1 axis");
+/// A tensor (rows..., features) as (rows, features) with one leading dimension, or an empty one if its rows
+/// are not evenly spaced.
+Tensor as_matrix(const Tensor& tensor) {
   const std::int64_t features = tensor.extent(-1);
-  OPHIS_REQUIRE(features <= 1 || tensor.stride(-1) == 1, "linear: the last axis of ", name,
-                " must be dense, but its stride is ", tensor.stride(-1));
-  const std::int64_t rows = features == 0 ? 0 : tensor.count() / features;
-  try {
-    return tensor.reshape({rows, features});
-  } catch (const Error&) {
-    fail(ErrorCode::invalid_argument, "linear: the rows of ", name, " are not evenly spaced: shape ",
-         tensor.shape(), ", strides ", tensor.strides());
+  const Dims shape{features == 0 ? 0 : tensor.count() / features, features};
+  const std::optional<Dims> strides = tensor.strides_as(shape);
+  return strides ? Tensor(tensor.raw(), tensor.dtype(), shape, *strides, tensor.device()) : Tensor();
+}
+
+void run(ExecContext& exec, const LinearArgs& args) {
+  if (as_matrix(args.x) && as_matrix(args.out)) return dispatch("linear", linear_impls(), exec, args);
+  for (std::int64_t i = 0; i < args.x.extent(0); ++i) {
+    run(exec, {args.x.select(0, i), args.weight, args.bias, args.out.select(0, i)});
   }
 }
 
 }  // namespace
 
 LinearShape linear_shape(const LinearArgs& args) {
-  const Tensor x = as_matrix("x", args.x), out = as_matrix("out", args.out);
+  const Tensor x = as_matrix(args.x), out = as_matrix(args.out);
   return {x.extent(0), x.extent(1), out.extent(1), x.stride(0), args.weight.stride(0), out.stride(0)};
 }
 
@@ -48,8 +49,11 @@ void linear(ExecContext& exec, const LinearArgs& args) {
   check.parameter("bias", args.bias, {out_features});
   if (args.out.dtype() != DType::float32) check.dtype("out", args.out, dtype);
   check.shape("out", args.out, out_shape);
-  linear_shape(args);
-  if (args.out.count() > 0) dispatch("linear", linear_impls(), exec, args);
+  OPHIS_REQUIRE(in_features <= 1 || args.x.stride(-1) == 1,
+                "linear: the last axis of x must be dense, but its stride is ", args.x.stride(-1));
+  OPHIS_REQUIRE(out_features <= 1 || args.out.stride(-1) == 1,
+                "linear: the last axis of out must be dense, but its stride is ", args.out.stride(-1));
+  if (args.out.count() > 0) run(exec, args);
 }
 
 }  // namespace ophis

@@ -7,7 +7,7 @@ using parity::TensorPool;
 
 TEST_CASE("linear equals its reference") { test::require_parity("linear"); }
 
-TEST_CASE("linear takes any number of leading axes, evenly spaced") {
+TEST_CASE("linear takes any number of leading axes, however they are spaced") {
   ExecContext exec;
   TensorPool pool(1);
   const Tensor wide = pool.uniform(DType::float32, {2, 3, 20}, -1, 1);
@@ -18,6 +18,11 @@ TEST_CASE("linear takes any number of leading axes, evenly spaced") {
   const Tensor flat = pool.poisoned(DType::float32, {6, 7});
   linear(exec, {wide.slice(2, 4, 16).reshape({6, 12}), weight, {}, flat});
   CHECK(test::same_bits(out.reshape({6, 7}), flat));
+
+  const Tensor slice = wide.slice(2, 4, 16).slice(1, 0, 2);
+  const Tensor uneven = pool.poisoned(DType::float32, {2, 3, 7}).slice(1, 1, 3);
+  linear(exec, {slice, weight, {}, uneven});
+  CHECK(test::same_bits(uneven, out.slice(1, 0, 2)));
 }
 
 TEST_CASE("linear names what is wrong with its arguments") {
@@ -36,9 +41,4 @@ TEST_CASE("linear names what is wrong with its arguments") {
   bad = good;
   bad.weight = pool.uniform(DType::float32, {6, 5}, -1, 1).transpose(0, 1);
   CHECK_THROWS_WITH(linear(exec, bad), "linear: the last axis of weight must be dense, but its stride is 5");
-  bad = good;
-  bad.x = pool.uniform(DType::float32, {2, 2, 6}, -1, 1, {{1, 0, 2}, 0});
-  bad.out = pool.poisoned(DType::float32, {2, 2, 5});
-  CHECK_THROWS_WITH(linear(exec, bad),
-                    "linear: the rows of x are not evenly spaced: shape (2, 2, 6), strides (6, 12, 1)");
 }

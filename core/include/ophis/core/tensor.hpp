@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <ostream>
 #include <span>
 #include <string>
@@ -82,6 +83,8 @@ class Tensor {
   Tensor select(int axis, std::int64_t index) const;
   /// Swaps two axes.
   Tensor transpose(int axis0, int axis1) const;
+  /// The strides that the same elements have in another shape; nothing if that would need a copy.
+  std::optional<Dims> strides_as(const Dims& shape) const;
   /// The same elements in another shape; throws Error(invalid_argument) if strides forbid it without a copy.
   Tensor reshape(const Dims& shape) const;
 

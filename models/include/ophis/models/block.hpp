@@ -51,8 +51,8 @@ class Mamba final : public Block {
   Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed);
 
   BlockState make_state(std::int64_t batch) const override;
-  void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state,
-               const Tensor& attention_mask) const override;
+  void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
+               const Tensor& attention_mask = {}) const override;
   void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;
 
  private:
@@ -76,8 +76,8 @@ class Mamba2 final : public Block {
   Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed);
 
   BlockState make_state(std::int64_t batch) const override;
-  void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state,
-               const Tensor& attention_mask) const override;
+  void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
+               const Tensor& attention_mask = {}) const override;
   void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;
 
  private:

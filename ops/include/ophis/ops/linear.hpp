@@ -10,10 +10,10 @@ namespace ophis {
 ///
 /// T is one of float32, bfloat16, float16; accumulation is float32.
 struct LinearArgs {
-  Tensor x;       ///< (rows..., in) T; rows evenly spaced, the last axis dense
+  Tensor x;       ///< (rows..., in) T; the last axis dense; fastest if the rows are evenly spaced
   Tensor weight;  ///< (out, in) T; the last axis dense
   Tensor bias;    ///< (out) any compute dtype, or none
-  Tensor out;  ///< (rows..., out) T or float32; rows evenly spaced, the last axis dense; must not overlap x
+  Tensor out;  ///< (rows..., out) T or float32; as x; must not overlap x
 };
 
 /// Throws Error(invalid_argument) on shapes, strides or dtypes other than documented.
