@@ -1,0 +1,30 @@
+// What the machine can do at best, and the means to measure it.
+#pragma once
+
+#include <functional>
+
+#include "bench/support/bench.hpp"
+#include "ophis/core/buffer.hpp"
+
+namespace ophis::bench {
+
+/// Writes more memory than all caches hold, so that what ran before leaves nothing in them.
+class CacheFlusher {
+ public:
+  explicit CacheFlusher(ExecContext& exec);
+  void flush();
+  /// More than twice what the caches hold; flush fills it with ones.
+  const Buffer& memory() const { return m_memory; }
+
+ private:
+  ExecContext& m_exec;
+  Buffer m_memory;
+};
+
+/// Seconds that `work` takes until the context is done with it.
+double seconds(ExecContext& exec, const std::function<void()>& work);
+
+/// Takes about a second.
+Floors measure_floors(ExecContext& exec, const std::vector<DType>& dtypes);
+
+}  // namespace ophis::bench
