@@ -12,7 +12,9 @@ Cases cross_entropy_cases();
 Cases embedding_cases();
 Cases layer_norm_cases();
 Cases linear_cases();
+Cases mask_positions_cases();
 Cases rms_norm_cases();
+Cases selective_scan_cases();
 Cases softmax_cases();
 Cases ssd_scan_cases();
 

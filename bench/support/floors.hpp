@@ -13,7 +13,7 @@ class CacheFlusher {
  public:
   explicit CacheFlusher(ExecContext& exec);
   void flush();
-  /// More than twice what the caches hold; flush fills it with ones.
+  /// Twice what the largest cache holds; flush fills it with ones.
   const Buffer& memory() const { return m_memory; }
 
  private:
