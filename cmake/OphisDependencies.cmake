@@ -8,12 +8,13 @@ set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
 
 # ophis_dependency(NAME fmt VERSION 9 TARGET fmt::fmt DEBIAN libfmt-dev
 #                  RELEASE 10.2.1 URL ... SHA256 ... INCLUDE include [SOURCES file...] [DEFINES macro...]
-#                  [HEADER_ONLY])
+#                  [COPIES from to...] [HEADER_ONLY])
 # After it TARGET exists. VERSION is the oldest that will do; RELEASE, URL and SHA256 are what is fetched when the
-# system has none: its headers in INCLUDE, and its SOURCES, which become part of the library.
+# system has none: its headers in INCLUDE, and its SOURCES, which become part of the library. COPIES are files that
+# the release's own build would make by copying.
 # HEADER_ONLY: a program that links an installed static Ophis does not need the package.
 function(ophis_dependency)
-  cmake_parse_arguments(arg "HEADER_ONLY" "NAME;VERSION;TARGET;DEBIAN;RELEASE;URL;SHA256;INCLUDE" "SOURCES;DEFINES"
+  cmake_parse_arguments(arg "HEADER_ONLY" "NAME;VERSION;TARGET;DEBIAN;RELEASE;URL;SHA256;INCLUDE" "SOURCES;DEFINES;COPIES"
                         ${ARGN})
   if(TARGET ${arg_TARGET})
     message(STATUS "${arg_NAME}: from the enclosing project")
@@ -39,7 +40,7 @@ macro(ophis_fetch_dependency)
   if(NOT OPHIS_FETCH)
     message(FATAL_ERROR "${arg_NAME} >= ${arg_VERSION} is not installed and OPHIS_FETCH is OFF: ${hint}")
   endif()
-  cmake_path(GET arg_URL EXTENSION LAST_ONLY extension)
+  string(REGEX MATCH "(\\.tar)?\\.[a-z0-9]+$" extension "${arg_URL}")
   set(archive "${OPHIS_CACHE_DIR}/${arg_NAME}-${arg_RELEASE}${extension}")
   ophis_download("${arg_URL}" "${archive}" ${arg_SHA256} error)
   if(error)
@@ -51,13 +52,16 @@ macro(ophis_fetch_dependency)
                        SOURCE_SUBDIR no-build-files)
   FetchContent_MakeAvailable(${arg_NAME})
   string(TOLOWER ${arg_NAME} lower_name)
+  while(arg_COPIES)
+    list(POP_FRONT arg_COPIES from to)
+    configure_file(${${lower_name}_SOURCE_DIR}/${from} ${${lower_name}_SOURCE_DIR}/${to} COPYONLY)
+  endwhile()
   add_library(ophis_fetched_${lower_name} INTERFACE)
   add_library(${arg_TARGET} ALIAS ophis_fetched_${lower_name})
   target_include_directories(ophis_fetched_${lower_name} SYSTEM INTERFACE ${${lower_name}_SOURCE_DIR}/${arg_INCLUDE})
   target_compile_definitions(ophis_fetched_${lower_name} INTERFACE ${arg_DEFINES})
   if(arg_SOURCES)
     list(TRANSFORM arg_SOURCES PREPEND ${${lower_name}_SOURCE_DIR}/)
-    enable_language(C)
     add_library(ophis_fetched_${lower_name}_objects OBJECT ${arg_SOURCES})
     set_target_properties(ophis_fetched_${lower_name}_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_link_libraries(ophis_fetched_${lower_name}_objects PRIVATE ophis_fetched_${lower_name})
@@ -85,6 +89,20 @@ ophis_dependency(
   RELEASE 2.8.0 URL https://github.com/JuliaStrings/utf8proc/archive/refs/tags/v2.8.0.tar.gz
   SHA256 a0a60a79fe6f6d54e7d411facbfcc867a6e198608f2cd992490e46f04b1bcecc INCLUDE . SOURCES utf8proc.c
   DEFINES UTF8PROC_STATIC)
+ophis_dependency(
+  NAME PCRE2 VERSION 10.40 TARGET PCRE2::8BIT DEBIAN libpcre2-dev
+  RELEASE 10.42 URL https://github.com/PCRE2Project/pcre2/releases/download/pcre2-10.42/pcre2-10.42.tar.gz
+  SHA256 c33b418e3b936ee3153de2c61cc638e7e4fe3156022a5c77d0711bcbb9d64f1f INCLUDE src
+  SOURCES src/pcre2_auto_possess.c src/pcre2_chartables.c src/pcre2_compile.c src/pcre2_config.c
+          src/pcre2_context.c src/pcre2_convert.c src/pcre2_dfa_match.c src/pcre2_error.c
+          src/pcre2_extuni.c src/pcre2_find_bracket.c src/pcre2_jit_compile.c src/pcre2_maketables.c
+          src/pcre2_match.c src/pcre2_match_data.c src/pcre2_newline.c src/pcre2_ord2utf.c
+          src/pcre2_pattern_info.c src/pcre2_script_run.c src/pcre2_serialize.c
+          src/pcre2_string_utils.c src/pcre2_study.c src/pcre2_substitute.c src/pcre2_substring.c
+          src/pcre2_tables.c src/pcre2_ucd.c src/pcre2_valid_utf.c src/pcre2_xclass.c
+  COPIES src/pcre2.h.generic src/pcre2.h src/config.h.generic src/config.h
+         src/pcre2_chartables.c.dist src/pcre2_chartables.c
+  DEFINES HAVE_CONFIG_H PCRE2_STATIC PCRE2_CODE_UNIT_WIDTH=8 SUPPORT_UNICODE)
 if(OPHIS_BUILD_CLI)
   ophis_dependency(
     NAME CLI11 VERSION 2.1 TARGET CLI11::CLI11 DEBIAN libcli11-dev HEADER_ONLY
@@ -96,6 +114,12 @@ if(OPHIS_BUILD_TESTS)
     NAME doctest VERSION 2.4 TARGET doctest::doctest DEBIAN doctest-dev HEADER_ONLY
     RELEASE 2.4.11 URL https://github.com/doctest/doctest/archive/refs/tags/v2.4.11.tar.gz
     SHA256 632ed2c05a7f53fa961381497bf8069093f0d6628c5f26286161fbd32a560186 INCLUDE .)
+endif()
+
+# Fetched sources are C, which cannot be enabled within a function.
+get_property(fetched GLOBAL PROPERTY OPHIS_FETCHED_OBJECTS)
+if(fetched)
+  enable_language(C)
 endif()
 
 # oneDNN is a large build of its own, so it is used where it is installed and never fetched.

@@ -30,4 +30,5 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/OphisConfig.cmake.in ${P
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/OphisConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/OphisConfig.cmake ${PROJECT_BINARY_DIR}/OphisConfigVersion.cmake
               ${CMAKE_CURRENT_LIST_DIR}/Finddnnl.cmake ${CMAKE_CURRENT_LIST_DIR}/Findutf8proc.cmake
+              ${CMAKE_CURRENT_LIST_DIR}/FindPCRE2.cmake
         DESTINATION ${package_dir})
