@@ -83,7 +83,7 @@ double json_number(const nlohmann::json& value, std::string_view what) {
     if (word == "-Infinity") return -std::numeric_limits<double>::infinity();
     if (word == "NaN") return std::numeric_limits<double>::quiet_NaN();
   }
-  fail(ErrorCode::corrupt_data, what, " should be a number, got ", value.dump());
+  fail(ErrorCode::corrupt_data, what, " should be a number, got ", value.type_name());
 }
 
 }  // namespace ophis
