@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "tests": {"core": "all", "ops": "all", "models": "all", "interfaces": "all", "bench": "all", "tests": "all"},
 }
 # The public headers that may bring Kokkos into a program.
-KOKKOS_HEADERS = {"ophis/core/kokkos.hpp", "ophis/ops/associative_scan.hpp"}
+KOKKOS_HEADERS = {"ophis/core/kokkos.hpp", "ophis/ops/associative_scan.hpp", "ophis/ops/associative_scan_kernel.hpp"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CONDITIONAL = re.compile(r"^\s*#\s*(?:if|ifdef|ifndef|elif)\b(.*)")

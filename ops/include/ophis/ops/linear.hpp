@@ -13,7 +13,7 @@ struct LinearArgs {
   Tensor x;       ///< (rows..., in) T; the last axis dense; fastest if the rows are evenly spaced
   Tensor weight;  ///< (out, in) T; the last axis dense
   Tensor bias;    ///< (out) any compute dtype, or none
-  Tensor out;  ///< (rows..., out) T or float32; as x; must not overlap x
+  Tensor out;     ///< (rows..., out) T or float32; as x; must not overlap x
 };
 
 /// Throws Error(invalid_argument) on shapes, strides or dtypes other than documented.
