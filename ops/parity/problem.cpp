@@ -30,6 +30,7 @@ double smallest_normal(DType dtype) {
 }
 
 void fill_with_nan(const Tensor& memory) {
+  if (memory.count() == 0) return;
   const bool is_float = is_compute_dtype(memory.dtype()) || memory.dtype() == DType::float64;
   if (!is_float) {
     std::memset(memory.raw(), 0x80, memory.bytes());

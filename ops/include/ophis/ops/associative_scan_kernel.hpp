@@ -1,0 +1,326 @@
+// The kernels of associative_scan, for every execution space. Not an interface: include associative_scan.hpp.
+//
+// A row is cut into chunks of scan_chunk positions, counted from where the scan starts. Within a chunk values
+// are combined one after the other (local); the chunks' totals are combined one after the other (prefix); an
+// output is combine(prefix, local). Rows may be taken whole, or chunk by chunk in parallel, one by one or
+// several neighbours in step: the order of combination, and so every bit, is the same.
+#pragma once
+
+#include <span>
+
+#include "ophis/core/kokkos.hpp"
+#include "ophis/core/tensor.hpp"
+#include "ophis/ops/associative_scan_tuple.hpp"
+
+namespace ophis::detail {
+
+/// Positions of a row that are combined one after the other.
+inline constexpr std::int64_t scan_chunk = 512;
+
+/// Rows that a CPU thread walks through in step where neighbours are dense in memory: two vectors of 32 bytes
+/// or one of 64.
+inline constexpr int scan_lanes = 16;
+
+enum class ScanSchedule { automatic, rows, chunks };
+
+/// The rows of a scan: every index of the tensors but the one along the scan's axis.
+struct ScanRows {
+  static constexpr int max_axes = Dims::max_rank - 1;
+
+  std::int64_t count;
+  std::int64_t length;  // positions of a row
+  int axes;
+  std::int64_t shape[max_axes];  // the innermost axis last
+  bool dense;                    // whether the innermost axis has stride 1 in every tensor
+
+  KOKKOS_INLINE_FUNCTION std::int64_t chunks() const { return (length + scan_chunk - 1) / scan_chunk; }
+  KOKKOS_INLINE_FUNCTION std::int64_t innermost() const { return axes > 0 ? shape[axes - 1] : 1; }
+};
+
+/// How one tensor of a scan lies in memory, in elements.
+struct ScanLayout {
+  std::int64_t begin;  // where the scan of row 0 starts
+  std::int64_t step;   // from one position to the next in the scan's direction
+  std::int64_t row_strides[ScanRows::max_axes];
+};
+
+/// Checks the tensors of a scan, which must all be given with one shape and these dtypes, and says how they
+/// lie; the row axis that is innermost in the first input's memory comes last. Throws
+/// Error(invalid_argument).
+ScanRows plan_scan(ExecContext& exec, std::span<const Tensor> inputs, std::span<const DType> input_dtypes,
+                   std::span<const Tensor> outputs, std::span<const DType> output_dtypes, int axis,
+                   bool reverse, std::span<ScanLayout> input_layouts, std::span<ScanLayout> output_layouts);
+
+template <class T, int W>
+struct ScanVector {
+  T lanes[W];
+};
+
+/// The values of W neighbouring rows, each tensor's by itself, so that loops over lanes become vector code.
+template <class Value, int W>
+struct ScanValues;
+template <class... Ts, int W>
+struct ScanValues<ScanTuple<Ts...>, W> {
+  ScanTuple<ScanVector<Ts, W>...> vectors;
+
+  KOKKOS_INLINE_FUNCTION ScanTuple<Ts...> operator[](int lane) const {
+    return at(lane, std::index_sequence_for<Ts...>());
+  }
+  KOKKOS_INLINE_FUNCTION void set(int lane, const ScanTuple<Ts...>& value) {
+    set(lane, value, std::index_sequence_for<Ts...>());
+  }
+
+ private:
+  template <std::size_t... I>
+  KOKKOS_INLINE_FUNCTION ScanTuple<Ts...> at(int lane, std::index_sequence<I...>) const {
+    return ScanTuple<Ts...>(get<I>(vectors).lanes[lane]...);
+  }
+  template <std::size_t... I>
+  KOKKOS_INLINE_FUNCTION void set(int lane, const ScanTuple<Ts...>& value, std::index_sequence<I...>) {
+    ((get<I>(vectors).lanes[lane] = get<I>(value)), ...);
+  }
+};
+
+template <class... Ts>
+struct ScanTypes {
+  static constexpr std::size_t count = sizeof...(Ts);
+  static constexpr DType dtypes[] = {dtype_of<Ts>...};
+};
+
+/// The tensors on one side of a scan.
+template <class Types, class Indices = std::make_index_sequence<Types::count>>
+struct ScanOperands;
+template <class... Ts, std::size_t... I>
+struct ScanOperands<ScanTypes<Ts...>, std::index_sequence<I...>> {
+  using Pointers = ScanTuple<Ts*...>;
+  using Value = ScanTuple<ScanValue<Ts>...>;
+
+  Pointers data;
+  ScanLayout layouts[sizeof...(Ts)];
+
+  ScanOperands(std::span<const Tensor> tensors, std::span<const ScanLayout> from)
+      : data(tensors[I].template data<Ts>()...), layouts{from[I]...} {}
+
+  /// The addresses of one position of one row.
+  KOKKOS_INLINE_FUNCTION Pointers at(const ScanRows& rows, std::int64_t row, std::int64_t position) const {
+    std::int64_t offsets[] = {layouts[I].begin + position * layouts[I].step...};
+    for (int axis = rows.axes - 1; axis >= 0; --axis) {
+      const std::int64_t index = row % rows.shape[axis];
+      row /= rows.shape[axis];
+      ((offsets[I] += index * layouts[I].row_strides[axis]), ...);
+    }
+    return Pointers(get<I>(data) + offsets[I]...);
+  }
+
+  /// The values `position` steps behind the addresses, of that row and its W - 1 dense neighbours.
+  template <class To, int W>
+  KOKKOS_INLINE_FUNCTION void read(const Pointers& from, std::int64_t position, ScanValues<To, W>& to) const {
+    (convert(get<I>(from) + position * layouts[I].step, get<I>(to.vectors).lanes, W), ...);
+  }
+  template <int W>
+  KOKKOS_INLINE_FUNCTION void write(const ScanValues<Value, W>& from, const Pointers& to,
+                                    std::int64_t position) const {
+    (convert(get<I>(from.vectors).lanes, get<I>(to) + position * layouts[I].step, W), ...);
+  }
+
+ private:
+  template <class From, class To>
+  KOKKOS_INLINE_FUNCTION static void convert(const From* from, To* to, int count) {
+    for (int lane = 0; lane < count; ++lane) to[lane] = static_cast<To>(from[lane]);
+  }
+};
+
+/// What becomes of the values of a chunk.
+enum class ScanOutput { none, local, with_prefix };
+
+/// A scan as its kernels share it.
+template <class Combine, class InputTypes, class OutputTypes>
+struct ScanProblem {
+  using Inputs = ScanOperands<InputTypes>;
+  using Outputs = ScanOperands<OutputTypes>;
+  using Value = typename Outputs::Value;
+
+  Combine combine;
+  ScanRows rows;
+  Inputs inputs;
+  Outputs outputs;
+
+  template <int W>
+  KOKKOS_INLINE_FUNCTION ScanValues<Value, W> combine_lanes(const ScanValues<Value, W>& a,
+                                                            const ScanValues<Value, W>& b) const {
+    ScanValues<Value, W> result;
+    for (int lane = 0; lane < W; ++lane) result.set(lane, combine(a[lane], b[lane]));
+    return result;
+  }
+
+  /// One chunk of W neighbouring rows: writes its outputs, and returns its totals, without the prefix.
+  template <ScanOutput output, int W>
+  KOKKOS_INLINE_FUNCTION ScanValues<Value, W> scan(std::int64_t row, std::int64_t chunk,
+                                                   const ScanValues<Value, W>& prefix) const {
+    const std::int64_t begin = chunk * scan_chunk;
+    const std::int64_t length = Kokkos::min(begin + scan_chunk, rows.length) - begin;
+    const typename Inputs::Pointers from = inputs.at(rows, row, begin);
+    const typename Outputs::Pointers to = outputs.at(rows, row, begin);
+    ScanValues<Value, W> local, value;
+    inputs.read(from, 0, local);
+    for (std::int64_t position = 0;;) {
+      if constexpr (output == ScanOutput::local) outputs.write(local, to, position);
+      if constexpr (output == ScanOutput::with_prefix) {
+        outputs.write(combine_lanes(prefix, local), to, position);
+      }
+      if (++position == length) return local;
+      inputs.read(from, position, value);
+      local = combine_lanes(local, value);
+    }
+  }
+};
+
+/// Rows in blocks of W neighbours along the innermost axis. What is left over at its end is taken row by row.
+template <int W>
+struct ScanBlocks {
+  std::int64_t innermost, per_innermost, count;
+
+  explicit ScanBlocks(const ScanRows& rows)
+      : innermost(rows.innermost()),
+        per_innermost((innermost + W - 1) / W),
+        count(rows.count / innermost * per_innermost) {}
+
+  /// Calls f.run<W>(row, ...) for a whole block, else f.run<1>(row, ...) for each of its rows.
+  template <class F, class... Arguments>
+  KOKKOS_INLINE_FUNCTION void for_rows(std::int64_t block, const F& f, Arguments... arguments) const {
+    const std::int64_t first = block % per_innermost * W, left = innermost - first;
+    const std::int64_t row = block / per_innermost * innermost + first;
+    if (left >= W) return f.template run<W>(row, arguments...);
+    for (std::int64_t i = 0; i < left; ++i) f.template run<1>(row + i, arguments...);
+  }
+};
+
+/// One item: one block of whole rows.
+template <int W, class Problem>
+struct ScanWholeRows {
+  using Value = typename Problem::Value;
+
+  Problem problem;
+  ScanBlocks<W> blocks;
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const { blocks.for_rows(item, *this); }
+
+  template <int V>
+  KOKKOS_INLINE_FUNCTION void run(std::int64_t row) const {
+    ScanValues<Value, V> prefix = problem.template scan<ScanOutput::local, V>(row, 0, {});
+    for (std::int64_t chunk = 1; chunk < problem.rows.chunks(); ++chunk) {
+      const auto local = problem.template scan<ScanOutput::with_prefix, V>(row, chunk, prefix);
+      prefix = problem.combine_lanes(prefix, local);
+    }
+  }
+};
+
+/// One item: one chunk of a block of rows, of which only the total is kept.
+template <int W, class Problem>
+struct ScanChunkTotals {
+  using Value = typename Problem::Value;
+
+  Problem problem;
+  ScanBlocks<W> blocks;
+  Value* totals;  // (chunks - 1, rows)
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    blocks.for_rows(item % blocks.count, *this, item / blocks.count);
+  }
+
+  template <int V>
+  KOKKOS_INLINE_FUNCTION void run(std::int64_t row, std::int64_t chunk) const {
+    const auto local = problem.template scan<ScanOutput::none, V>(row, chunk, {});
+    for (int lane = 0; lane < V; ++lane) totals[chunk * problem.rows.count + row + lane] = local[lane];
+  }
+};
+
+/// One item: the totals of one row's chunks become prefixes.
+template <class Problem>
+struct ScanTotals {
+  Problem problem;
+  typename Problem::Value* totals;  // (chunks - 1, rows)
+
+  KOKKOS_FUNCTION void operator()(std::int64_t row) const {
+    const std::int64_t rows = problem.rows.count;
+    typename Problem::Value prefix = totals[row];
+    for (std::int64_t chunk = 1; chunk < problem.rows.chunks() - 1; ++chunk) {
+      prefix = problem.combine(prefix, totals[chunk * rows + row]);
+      totals[chunk * rows + row] = prefix;
+    }
+  }
+};
+
+/// One item: one chunk of a block of rows, combined with the prefix of the chunks before it.
+template <int W, class Problem>
+struct ScanChunkOutputs {
+  using Value = typename Problem::Value;
+
+  Problem problem;
+  ScanBlocks<W> blocks;
+  const Value* prefixes;  // (chunks - 1, rows)
+
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    blocks.for_rows(item % blocks.count, *this, item / blocks.count);
+  }
+
+  template <int V>
+  KOKKOS_INLINE_FUNCTION void run(std::int64_t row, std::int64_t chunk) const {
+    ScanValues<Value, V> prefix{};
+    if (chunk == 0) {
+      problem.template scan<ScanOutput::local, V>(row, chunk, prefix);
+      return;
+    }
+    for (int lane = 0; lane < V; ++lane) {
+      prefix.set(lane, prefixes[(chunk - 1) * problem.rows.count + row + lane]);
+    }
+    problem.template scan<ScanOutput::with_prefix, V>(row, chunk, prefix);
+  }
+};
+
+/// Whole rows where there are enough of them to occupy the machine, else chunks.
+template <int W, class Space, class Problem>
+void run_scan(ExecContext& exec, const Space& space, const Problem& problem, ScanSchedule schedule) {
+  const ScanBlocks<W> blocks(problem.rows);
+  const std::int64_t rows = problem.rows.count, chunks = problem.rows.chunks();
+  if (schedule == ScanSchedule::automatic) {
+    schedule = blocks.count >= space.concurrency() ? ScanSchedule::rows : ScanSchedule::chunks;
+  }
+  if (chunks == 1 || schedule == ScanSchedule::rows) {
+    const ScanWholeRows<W, Problem> whole_rows{problem, blocks};
+    for_each_element(space, "ophis::associative_scan::rows", blocks.count, whole_rows);
+    return;
+  }
+  const Workspace::Scope scope(exec.workspace());
+  auto* const totals = exec.workspace().take<typename Problem::Value>((chunks - 1) * rows);
+  const ScanChunkTotals<W, Problem> chunk_totals{problem, blocks, totals};
+  const ScanTotals<Problem> prefixes{problem, totals};
+  const ScanChunkOutputs<W, Problem> outputs{problem, blocks, totals};
+  for_each_element(space, "ophis::associative_scan::totals", (chunks - 1) * blocks.count, chunk_totals);
+  for_each_element(space, "ophis::associative_scan::prefixes", rows, prefixes);
+  for_each_element(space, "ophis::associative_scan::outputs", chunks * blocks.count, outputs);
+}
+
+/// associative_scan with element types of its own for the outputs, in whose ScanValues the functor works.
+template <class InputTypes, class OutputTypes, class Combine>
+void scan(ExecContext& exec, const Combine& combine, std::span<const Tensor, InputTypes::count> inputs,
+          std::span<const Tensor, OutputTypes::count> outputs, int axis, bool reverse,
+          ScanSchedule schedule = ScanSchedule::automatic) {
+  using Problem = ScanProblem<Combine, InputTypes, OutputTypes>;
+  ScanLayout input_layouts[InputTypes::count], output_layouts[OutputTypes::count];
+  const ScanRows rows = plan_scan(exec, inputs, InputTypes::dtypes, outputs, OutputTypes::dtypes, axis,
+                                  reverse, input_layouts, output_layouts);
+  if (rows.count == 0 || rows.length == 0) return;
+  const Problem problem{combine, rows, typename Problem::Inputs(inputs, input_layouts),
+                        typename Problem::Outputs(outputs, output_layouts)};
+  with_exec_space(exec, [&]<class Space>(const Space& space) {
+    if constexpr (pack_width<Space> != 1) {
+      if (rows.dense && rows.innermost() >= scan_lanes) {
+        return run_scan<scan_lanes>(exec, space, problem, schedule);
+      }
+    }
+    run_scan<1>(exec, space, problem, schedule);
+  });
+}
+
+}  // namespace ophis::detail
