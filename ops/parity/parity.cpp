@@ -18,6 +18,7 @@ constexpr std::array entries{
     Entry{"causal_conv1d", parity::check_causal_conv1d},
     Entry{"causal_conv1d_update", parity::check_causal_conv1d_update},
     Entry{"cross_entropy", parity::check_cross_entropy},
+    Entry{"cumsum", parity::check_cumsum},
     Entry{"embedding", parity::check_embedding},
     Entry{"layer_norm", parity::check_layer_norm},
     Entry{"linear", parity::check_linear},

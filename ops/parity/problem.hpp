@@ -120,6 +120,7 @@ void check_argmax(ExecContext& exec, const Report& report);
 void check_causal_conv1d(ExecContext& exec, const Report& report);
 void check_causal_conv1d_update(ExecContext& exec, const Report& report);
 void check_cross_entropy(ExecContext& exec, const Report& report);
+void check_cumsum(ExecContext& exec, const Report& report);
 void check_embedding(ExecContext& exec, const Report& report);
 void check_layer_norm(ExecContext& exec, const Report& report);
 void check_linear(ExecContext& exec, const Report& report);
