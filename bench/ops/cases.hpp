@@ -9,6 +9,7 @@ Cases activation_cases();
 Cases argmax_cases();
 Cases causal_conv1d_cases();
 Cases cross_entropy_cases();
+Cases cumsum_cases();
 Cases embedding_cases();
 Cases layer_norm_cases();
 Cases linear_cases();
