@@ -37,14 +37,18 @@ Dims contiguous_strides(const Dims& shape) {
 }
 
 std::int64_t element_count(const Dims& shape) {
-  std::int64_t count = 1;
+  // An extent of 0 counts as 1 at first, so that the strides of an empty tensor cannot overflow either.
+  std::int64_t product = 1;
+  bool empty = false;
   for (const std::int64_t extent : shape) {
     OPHIS_REQUIRE(extent >= 0, "tensor shape ", shape, " has a negative extent");
-    OPHIS_REQUIRE(extent == 0 || count <= std::numeric_limits<std::int64_t>::max() / 16 / extent,
-                  "tensor shape ", shape, " has too many elements");
-    count *= extent;
+    const std::int64_t factor = std::max<std::int64_t>(extent, 1);
+    OPHIS_REQUIRE(product <= std::numeric_limits<std::int64_t>::max() / 16 / factor, "tensor shape ", shape,
+                  " has too many elements");
+    product *= factor;
+    empty = empty || extent == 0;
   }
-  return count;
+  return empty ? 0 : product;
 }
 
 Tensor::Tensor(void* data, DType dtype, const Dims& shape, Device device)

@@ -57,3 +57,10 @@ TEST_CASE("bad shapes and dtypes are refused") {
       "uint8, boolean");
   CHECK(ophis::parse_dtype("bf16") == DType::bfloat16);
 }
+
+TEST_CASE("extents whose strides would overflow are refused, also beside an extent of zero") {
+  constexpr std::int64_t huge = std::int64_t{1} << 40;
+  CHECK_THROWS_AS(ophis::element_count({huge, huge}), Error);
+  CHECK_THROWS_AS(ophis::element_count({0, huge, huge}), Error);
+  CHECK(ophis::element_count({0, huge}) == 0);
+}

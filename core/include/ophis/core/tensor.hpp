@@ -42,7 +42,8 @@ class Dims {
 /// The strides of a dense row-major tensor of this shape.
 Dims contiguous_strides(const Dims& shape);
 
-/// The number of elements. Throws Error(invalid_argument) on a negative extent or a product beyond int64.
+/// The number of elements. Throws Error(invalid_argument) on a negative extent or a product (of the non-zero
+/// extents) beyond int64.
 std::int64_t element_count(const Dims& shape);
 
 /// A view of memory that someone else owns. A default-constructed Tensor is empty and stands for an argument
