@@ -86,4 +86,19 @@ double json_number(const nlohmann::json& value, std::string_view what) {
   fail(ErrorCode::corrupt_data, what, " should be a number, got ", value.type_name());
 }
 
+bool is_utf8(std::string_view text) {
+  try {
+    static_cast<void>(nlohmann::json(text).dump());
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
+std::string json_quoted(std::string_view text, std::size_t max_bytes) {
+  const std::string shown(text.substr(0, max_bytes));
+  const std::string tail = text.size() > max_bytes ? "..." : "";
+  return nlohmann::json(shown + tail).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace ophis

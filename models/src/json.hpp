@@ -24,4 +24,10 @@ nlohmann::json read_json_file(const std::filesystem::path& path);
 /// `what`.
 double json_number(const nlohmann::json& value, std::string_view what);
 
+/// Whether bytes are valid UTF-8, as JSON demands.
+bool is_utf8(std::string_view text);
+
+/// Text from a file for an error message: as a JSON string, invalid UTF-8 replaced, cut after `max_bytes`.
+std::string json_quoted(std::string_view text, std::size_t max_bytes = 200);
+
 }  // namespace ophis

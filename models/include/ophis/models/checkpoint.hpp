@@ -1,0 +1,80 @@
+// Reading checkpoints: safetensors and PyTorch's pytorch_model.bin, in one file or in shards.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ophis/core/tensor.hpp"
+
+namespace ophis {
+
+/// Told how far a long operation is, in bytes. An exception that it throws stops the operation.
+using ProgressFn = std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)>;
+
+/// What a checkpoint says about one tensor. It is there also for tensors that Ophis cannot read.
+struct TensorInfo {
+  std::string dtype;  ///< "float32", ...; a dtype that Ophis lacks as the file spells it, e.g. "F8_E4M3"
+  std::vector<std::int64_t> shape;  ///< may have more axes than Dims::max_rank
+  std::uint64_t bytes = 0;          ///< elements times the size of one
+  std::filesystem::path file;       ///< the file that holds it
+};
+
+/// The tensors of a checkpoint. The files are mapped into memory, read-only: opening one costs little, and
+/// the data are read from the disk as they are touched. The content is checked when the checkpoint is opened.
+///
+/// Every Tensor points into the maps and must not be written to. The Checkpoint must outlive all of its
+/// tensors. The const functions may be called from several threads at once.
+class Checkpoint {
+ public:
+  /// Opens a folder or a file. In a folder the first of these is taken: model.safetensors,
+  /// model.safetensors.index.json, consolidated.safetensors, pytorch_model.bin, pytorch_model.bin.index.json.
+  /// A file is read by its name (.safetensors; .bin, .pt, .pth; .index.json for shards), or else by its
+  /// content. With `progress` the data are also read ahead, as prefetch() does.
+  ///
+  /// Throws Error: not_found (no such file, or a shard is missing), corrupt_data (the content contradicts the
+  /// format), unsupported (a pickle that holds more than tensors, a compressed archive), io.
+  static Checkpoint open(const std::filesystem::path& path, const ProgressFn& progress = {});
+
+  Checkpoint(Checkpoint&& other) noexcept;
+  Checkpoint& operator=(Checkpoint&& other) noexcept;
+  ~Checkpoint();
+
+  /// In the order of the files.
+  const std::vector<std::string>& names() const noexcept;
+  bool contains(std::string_view name) const;
+
+  /// A view of one tensor. It may be strided when it comes from a pytorch_model.bin.
+  /// Throws Error: not_found (with the most similar names), unsupported (a dtype that DType lacks, or more
+  /// than Dims::max_rank axes).
+  Tensor tensor(std::string_view name) const;
+
+  /// Throws Error(not_found) as tensor() does.
+  TensorInfo info(std::string_view name) const;
+
+  /// safetensors' __metadata__; of shards all together, where the first one that has a key decides.
+  const std::map<std::string, std::string>& metadata() const noexcept;
+
+  /// The files that hold the tensors.
+  const std::vector<std::filesystem::path>& files() const noexcept;
+
+  /// The bytes of all tensors. Tensors that share memory in the file count each.
+  std::uint64_t total_bytes() const noexcept;
+
+  /// Reads all files into the page cache, so that later accesses do not wait for the disk. `progress` counts
+  /// the bytes of the files.
+  void prefetch(const ProgressFn& progress = {}) const;
+
+ private:
+  struct Impl;
+  explicit Checkpoint(std::unique_ptr<Impl> impl);
+
+  std::unique_ptr<Impl> m_impl;
+};
+
+}  // namespace ophis
