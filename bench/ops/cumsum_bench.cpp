@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "bench/ops/cases.hpp"
 #include "ops/cumsum/cumsum_impl.hpp"
 
@@ -15,9 +17,9 @@ Configuration<CumsumArgs> make(parity::TensorPool& pool, DType dtype, const Shap
   args.axis = s.axis;
   args.out = pool.poisoned(dtype, {s.batch, s.seqlen, s.dim});
   const std::int64_t last = args.x.extent(s.axis) - 1;
-  const double roundings = static_cast<double>(std::min<std::int64_t>(last, 511) + last / 512) / 2.0;
+  const std::int64_t additions = std::min<std::int64_t>(last, 511) + last / 512;
   return {args,
-          {{"out", &CumsumArgs::out, roundings}},
+          {{"out", &CumsumArgs::out, static_cast<double>(additions) / 2.0}},
           bytes_of({args.x, args.out}),
           static_cast<double>(args.x.count())};
 }

@@ -38,8 +38,8 @@ Problem<CumsumArgs> make_problem(TensorPool& pool, DType dtype, const Case& c) {
   // x is positive, so the largest output is the sum in the bound of CumsumArgs; a rounding is two unit
   // roundoffs.
   const std::int64_t last = args.x.extent(c.axis) - 1;
-  const double roundings = static_cast<double>(std::min<std::int64_t>(last, 511) + last / 512) / 2.0;
-  return {c.name, args, {{"out", &CumsumArgs::out, roundings}}};
+  const std::int64_t additions = std::min<std::int64_t>(last, 511) + last / 512;
+  return {c.name, args, {{"out", &CumsumArgs::out, static_cast<double>(additions) / 2.0}}};
 }
 
 }  // namespace
