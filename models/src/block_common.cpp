@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ophis/ops/causal_conv1d.hpp"
+#include "ophis/ops/mask_positions.hpp"
 
 namespace ophis {
 void BlockState::reset() {
@@ -37,6 +38,13 @@ BlockState make_block_state(std::int64_t batch, std::int64_t conv_dim, std::int6
   BlockState state{OwnedTensor(dtype, {batch, d_conv - 1, conv_dim}), OwnedTensor(DType::float32, ssm_shape)};
   state.reset();
   return state;
+}
+
+Tensor masked_input(ExecContext& exec, const Tensor& x, const Tensor& attention_mask) {
+  if (!attention_mask) return x;
+  const Tensor input = exec.workspace().take_tensor(x.dtype(), x.shape());
+  mask_positions(exec, {x, attention_mask, input});
+  return input;
 }
 
 void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,

@@ -22,6 +22,10 @@ Parameter load_optional(bool wanted, const ParameterSource& source, const std::s
 BlockState make_block_state(std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv, DType dtype,
                             const Dims& ssm_shape);
 
+/// x with zeros where the mask is 0, in the workspace; x itself without a mask. A block with a bias in
+/// in_proj still feeds that bias to its convolution at padded positions, as transformers does.
+Tensor masked_input(ExecContext& exec, const Tensor& x, const Tensor& attention_mask);
+
 /// The short convolution and its activation, on (batch, seqlen, dim) with a state, or on (batch, dim) for one
 /// step.
 void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,

@@ -39,12 +39,11 @@ void Mamba::forward(ExecContext& exec, const Tensor& x, const Tensor& out, const
     return exec.workspace().take_tensor(m_dtype, {batch, seqlen, features});
   };
 
+  const Tensor input = masked_input(exec, x, attention_mask);
   const Tensor xz = take(2 * d_inner);
-  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, xz});
-  const Tensor conv_in = xz.slice(2, 0, d_inner);
+  linear(exec, {input, m_in_proj.tensor, m_in_proj_bias.tensor, xz});
   const Tensor u = take(d_inner);
-  if (attention_mask) mask_positions(exec, {conv_in, attention_mask, conv_in});
-  run_conv(exec, conv_in, m_conv, m_conv_bias, m_config.activation, state, u);
+  run_conv(exec, xz.slice(2, 0, d_inner), m_conv, m_conv_bias, m_config.activation, state, u);
   if (attention_mask) mask_positions(exec, {u, attention_mask, u});
 
   const Tensor dtBC = take(dt_rank + 2 * d_state);

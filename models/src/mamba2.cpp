@@ -74,11 +74,7 @@ void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, cons
     return exec.workspace().take_tensor(m_dtype, {batch, seqlen, features});
   };
 
-  Tensor input = x;
-  if (attention_mask) {
-    input = take(m_config.d_model);
-    mask_positions(exec, {x, attention_mask, input});
-  }
+  const Tensor input = masked_input(exec, x, attention_mask);
   const Tensor zxbcdt = take(in_proj_features(m_config));
   linear(exec, {input, m_in_proj.tensor, m_in_proj_bias.tensor, zxbcdt});
   const Projected projected = split(zxbcdt);

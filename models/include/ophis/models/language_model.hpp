@@ -1,0 +1,110 @@
+// A language model: embedding, blocks, head.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "ophis/core/exec_context.hpp"
+#include "ophis/models/block.hpp"
+#include "ophis/models/checkpoint.hpp"
+#include "ophis/models/config.hpp"
+
+namespace ophis {
+
+/// The states of all blocks: what generation carries from one call to the next.
+class ModelCache {
+ public:
+  ModelCache(std::vector<BlockState> layers, std::int64_t batch)
+      : m_layers(std::move(layers)), m_batch(batch) {}
+
+  std::int64_t batch() const noexcept { return m_batch; }
+  /// Positions seen since the start or the last reset.
+  std::int64_t seqlen() const noexcept { return m_seqlen; }
+  /// The state of one block, to read or to change.
+  const BlockState& layer(std::int64_t i) const { return m_layers[static_cast<std::size_t>(i)]; }
+  /// Bytes of all states.
+  std::size_t bytes() const noexcept;
+  /// Forgets all positions.
+  void reset();
+
+ private:
+  friend class LanguageModel;
+  std::vector<BlockState> m_layers;
+  std::int64_t m_batch;
+  std::int64_t m_seqlen = 0;
+};
+
+/// One call of a model. Either input_ids or inputs_embeds is given.
+struct ForwardInput {
+  Tensor input_ids;       ///< (batch, seqlen) int64 or int32
+  Tensor inputs_embeds;   ///< (batch, seqlen, d_model), any compute dtype
+  Tensor attention_mask;  ///< (batch, seqlen) int64 or int32, or none: 0 marks left padding, 1 the rest
+  Tensor labels;  ///< (batch, seqlen) int64, or none: the loss of logits[:, l] against labels[:, l + 1]; -100
+                  ///< is passed over
+  ModelCache* cache = nullptr;      ///< go on from these states, and advance them
+  std::int64_t logits_to_keep = 0;  ///< logits of the last so many positions; 0: of all
+  Tensor logits_positions;          ///< (kept) int64, or none: logits of these positions instead
+  bool output_hidden_states = false;
+};
+
+struct ForwardOutput {
+  OwnedTensor logits;  ///< (batch, kept, vocab_size) float32
+  /// n_layer + 1 of (batch, seqlen, d_model), as transformers returns them: the residual after each block
+  /// (float32 with residual_in_fp32, else of the model's dtype), then the output of the final norm (the
+  /// model's dtype).
+  std::vector<OwnedTensor> hidden_states;
+  std::optional<double> loss;  ///< mean over the labels that count, in nats; with labels
+};
+
+struct LoadOptions {
+  std::optional<DType> dtype;  ///< of weights and activations; none: as the checkpoint's configuration says
+  ProgressFn progress;         ///< told the bytes read so far, if given
+};
+
+/// Mamba and Mamba-2 language models. Immutable after construction: one model may serve several contexts at
+/// once.
+class LanguageModel {
+ public:
+  /// Reads config.json and the weights of a folder, in Hugging Face's or mamba_ssm's layout. Throws Error
+  /// that names the file, parameter or tensor that is wrong.
+  static LanguageModel load(const std::filesystem::path& folder, const LoadOptions& options = {});
+  /// Initial parameters drawn as the papers and the configuration say; equal for equal seeds.
+  static LanguageModel random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed);
+
+  const LanguageModelConfig& config() const noexcept { return m_config; }
+  DType dtype() const noexcept { return m_dtype; }
+
+  ModelCache make_cache(std::int64_t batch) const;
+
+  /// All positions at once. Sequences longer than `max_positions_per_pass` / batch are computed in pieces,
+  /// the states carried over, so that activations need memory for one piece only.
+  ForwardOutput forward(ExecContext& exec, const ForwardInput& input) const;
+
+  /// The next position of every sequence: `ids` (batch) int64, `logits` (batch, vocab_size) float32. Advances
+  /// `cache`.
+  void step(ExecContext& exec, const Tensor& ids, ModelCache& cache, const Tensor& logits) const;
+
+  static constexpr std::int64_t max_positions_per_pass = 4096;
+
+ private:
+  /// A norm and the block behind it; the last layer has no block.
+  struct Layer {
+    Parameter norm, norm_bias;
+    std::unique_ptr<Block> block;
+  };
+  class Pass;
+
+  LanguageModel(const LanguageModelConfig& config, DType dtype) : m_config(config), m_dtype(dtype) {}
+  void add_layer(const ParameterSource& source, std::unique_ptr<Block> block);
+  void set_embedding(Parameter embedding, Parameter head);
+
+  LanguageModelConfig m_config;
+  DType m_dtype;
+  Parameter m_embedding;        // (vocab_size, d_model)
+  Parameter m_head;             // (vocab_size, d_model); the embedding's when tied
+  std::vector<Layer> m_layers;  // n_layer of them, and the final norm
+};
+
+}  // namespace ophis

@@ -1,0 +1,149 @@
+#include "ophis/models/language_model.hpp"
+
+#include <cmath>
+
+#include "models/src/initialization.hpp"
+#include "models/src/language_model_pass.hpp"
+
+namespace ophis {
+namespace {
+
+std::unique_ptr<Block> make_block(const LanguageModelConfig& config, const ParameterSource& source,
+                                  DType dtype) {
+  if (const auto* const mamba = std::get_if<MambaConfig>(&config.mixer)) {
+    return std::make_unique<Mamba>(*mamba, source, dtype);
+  }
+  return std::make_unique<Mamba2>(std::get<Mamba2Config>(config.mixer), source, dtype, config.norm_epsilon);
+}
+
+/// The first of these names that the checkpoint has, or the first.
+std::string existing_name(const Checkpoint& checkpoint, std::initializer_list<const char*> names) {
+  for (const char* const name : names) {
+    if (checkpoint.contains(name)) return name;
+  }
+  return *names.begin();
+}
+
+/// The embedding or head, (vocab_size, d_model): files may hold more rows than the vocabulary has.
+Parameter require_table(const ParameterSource& source, const std::string& name,
+                        const LanguageModelConfig& config, DType dtype) {
+  Parameter table = source(name);
+  Dims shape{config.vocab_size, config.d_model};
+  if (table && table.tensor.rank() == 2) shape[0] = std::max(shape[0], table.tensor.extent(0));
+  table = require_parameter(source, name, shape, dtype);
+  table.tensor = table.tensor.slice(0, 0, config.vocab_size);
+  return table;
+}
+
+}  // namespace
+
+std::size_t ModelCache::bytes() const noexcept {
+  std::size_t total = 0;
+  for (const BlockState& state : m_layers) total += state.conv_memory->bytes() + state.ssm->bytes();
+  return total;
+}
+
+void ModelCache::reset() {
+  for (BlockState& state : m_layers) state.reset();
+  m_seqlen = 0;
+}
+
+LanguageModel LanguageModel::load(const std::filesystem::path& folder, const LoadOptions& options) {
+  const LanguageModelConfig config = load_model_config(folder);
+  const DType dtype = options.dtype.value_or(config.dtype);
+  OPHIS_REQUIRE(is_compute_dtype(dtype), folder.string(), ": a model cannot compute in ", dtype,
+                "; choose float32, bfloat16 or float16");
+  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder, options.progress));
+  const ParameterSource source = [checkpoint](const std::string& name) {
+    return checkpoint->contains(name) ? Parameter{checkpoint->tensor(name), checkpoint} : Parameter{};
+  };
+  try {
+    LanguageModel model(config, dtype);
+    const std::string embedding = existing_name(
+        *checkpoint, {"backbone.embeddings.weight", "backbone.embedding.weight", "model.embedding.weight"});
+    const std::string prefix = embedding.substr(0, embedding.find('.') + 1);
+    const Parameter table = require_table(source, embedding, config, dtype);
+    model.set_embedding(
+        table, config.tie_embeddings ? table : require_table(source, "lm_head.weight", config, dtype));
+    for (std::int64_t i = 0; i < config.n_layer; ++i) {
+      const ParameterSource layer = with_prefix(source, prefix + "layers." + std::to_string(i) + ".");
+      model.add_layer(with_prefix(layer, "norm."), make_block(config, with_prefix(layer, "mixer."), dtype));
+    }
+    model.add_layer(with_prefix(source, prefix + "norm_f."), nullptr);
+    return model;
+  } catch (const Error& error) {
+    fail(error.code(), folder.string(), ": ", error.what());
+  }
+}
+
+LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed) {
+  LanguageModel model(config, dtype);
+  const auto table = [&](std::uint64_t table_seed) {
+    const Parameter values =
+        initial_embedding(config.vocab_size, config.d_model, config.initializer_range, table_seed);
+    return require_parameter(from_map({{"weight", values}}), "weight", values.tensor.shape(), dtype);
+  };
+  const Parameter embedding = table(seed);
+  model.set_embedding(embedding, config.tie_embeddings ? embedding : table(seed + 1));
+  const ParameterSource norm =
+      from_map({{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}});
+  const double residual_scale =
+      config.rescale_prenorm_residual ? std::sqrt(static_cast<double>(config.n_layer)) : 1.0;
+  for (std::int64_t i = 0; i < config.n_layer; ++i) {
+    const std::uint64_t layer_seed = seed + 2 + static_cast<std::uint64_t>(i);
+    const ParameterMap parameters =
+        std::visit([&](const auto& mixer) { return initial_parameters(mixer, layer_seed, residual_scale); },
+                   config.mixer);
+    model.add_layer(norm, make_block(config, from_map(parameters), dtype));
+  }
+  model.add_layer(norm, nullptr);
+  return model;
+}
+
+void LanguageModel::add_layer(const ParameterSource& source, std::unique_ptr<Block> block) {
+  const Dims shape{m_config.d_model};
+  Layer layer;
+  layer.norm = require_parameter(source, "weight", shape, DType::float32);
+  if (!m_config.rms_norm) layer.norm_bias = require_parameter(source, "bias", shape, DType::float32);
+  layer.block = std::move(block);
+  m_layers.push_back(std::move(layer));
+}
+
+void LanguageModel::set_embedding(Parameter embedding, Parameter head) {
+  m_embedding = std::move(embedding);
+  m_head = std::move(head);
+}
+
+ModelCache LanguageModel::make_cache(std::int64_t batch) const {
+  OPHIS_REQUIRE(batch >= 1, "a cache needs a batch of at least 1, got ", batch);
+  std::vector<BlockState> states;
+  for (const Layer& layer : m_layers) {
+    if (layer.block) states.push_back(layer.block->make_state(batch));
+  }
+  return ModelCache(std::move(states), batch);
+}
+
+ForwardOutput LanguageModel::forward(ExecContext& exec, const ForwardInput& input) const {
+  return Pass(*this, exec, input).run();
+}
+
+void LanguageModel::step(ExecContext& exec, const Tensor& ids, ModelCache& cache,
+                         const Tensor& logits) const {
+  OPHIS_REQUIRE(cache.batch() == ids.count() && ids.rank() == 1, "step: ids are ", ids,
+                ", but the cache has batch ", cache.batch());
+  const Workspace::Scope scope(exec.workspace());
+  const Tensor x = exec.workspace().take_tensor(m_dtype, {cache.batch(), m_config.d_model});
+  const Tensor residual =
+      exec.workspace().take_tensor(m_config.residual_in_fp32 ? DType::float32 : m_dtype, x.shape());
+  const Tensor normed = exec.workspace().take_tensor(m_dtype, x.shape());
+  embedding(exec, {ids, m_embedding.tensor, x});
+  Pass::run_layers(
+      *this, exec, x, x, normed, [&](std::size_t i) { return m_layers[i].block ? residual : Tensor(); },
+      [&](std::size_t i, const Tensor& out) {
+        m_layers[i].block->step(exec, normed, out, cache.m_layers[i]);
+      });
+  linear(exec, {normed, m_head.tensor, {}, logits});
+  ++cache.m_seqlen;
+}
+
+}  // namespace ophis
