@@ -26,6 +26,10 @@ struct ParityResult {
 /// The names of all ops that have a parity check.
 std::vector<std::string> parity_ops();
 
+/// The implementations of an op, in the order in which dispatch tries them. Throws Error(invalid_argument) if
+/// there is no such op.
+std::vector<std::string> implementation_names(std::string_view op);
+
 /// Runs the problems of one op for every dtype and implementation; `report` receives each result as it comes.
 /// Throws Error(invalid_argument) if there is no such op.
 void check_parity(ExecContext& exec, std::string_view op,
