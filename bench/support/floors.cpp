@@ -89,21 +89,6 @@ double best_seconds(ExecContext& exec, const Space& space, std::int64_t items, c
   return best;
 }
 
-/// GFLOP/s of the widest product of mamba-130m's blocks on 512 tokens.
-double measure_gemm(ExecContext& exec, DType dtype) {
-  constexpr std::int64_t rows = 512, in_features = 768, out_features = 3352;
-  parity::TensorPool pool(3);
-  LinearArgs args;
-  args.x = pool.uniform(dtype, {rows, in_features}, -1, 1);
-  args.weight = pool.uniform(dtype, {out_features, in_features}, -1, 1);
-  args.out = pool.poisoned(dtype, {rows, out_features});
-  const auto work = [&] { linear(exec, args); };
-  seconds(exec, work);
-  double best = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < floor_repetitions; ++i) best = std::min(best, seconds(exec, work));
-  return 2e-9 * static_cast<double>(rows * in_features * out_features) / best;
-}
-
 }  // namespace
 
 double seconds(ExecContext& exec, const std::function<void()>& work) {
@@ -126,6 +111,19 @@ void CacheFlusher::flush() {
   m_exec.fence();
 }
 
+double measure_gemm(ExecContext& exec, DType dtype, const GemmShape& shape) {
+  parity::TensorPool pool(3);
+  LinearArgs args;
+  args.x = pool.uniform(dtype, {shape.rows, shape.in}, -1, 1);
+  args.weight = pool.uniform(dtype, {shape.out, shape.in}, -1, 1);
+  args.out = pool.poisoned(dtype, {shape.rows, shape.out});
+  const auto work = [&] { linear(exec, args); };
+  seconds(exec, work);
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < floor_repetitions; ++i) best = std::min(best, seconds(exec, work));
+  return 2e-9 * static_cast<double>(shape.rows * shape.in * shape.out) / best;
+}
+
 Floors measure_floors(ExecContext& exec, const std::vector<DType>& dtypes) {
   Floors floors;
   floors.threads = num_threads();
@@ -146,7 +144,7 @@ Floors measure_floors(ExecContext& exec, const std::vector<DType>& dtypes) {
     const double flops = 2.0 * W * Peak::chains * static_cast<double>(Peak::steps * floors.threads);
     floors.fma_gflop_s = 1e-9 * flops / best_seconds(exec, space, floors.threads, Peak{b});
   });
-  for (const DType dtype : dtypes) floors.gemm_gflop_s[dtype] = measure_gemm(exec, dtype);
+  for (const DType dtype : dtypes) floors.gemm_gflop_s[dtype] = measure_gemm(exec, dtype, {512, 768, 3352});
   return floors;
 }
 

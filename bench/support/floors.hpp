@@ -1,6 +1,7 @@
 // What the machine can do at best, and the means to measure it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "bench/support/bench.hpp"
@@ -24,7 +25,15 @@ class CacheFlusher {
 /// Seconds that `work` takes until the context is done with it.
 double seconds(ExecContext& exec, const std::function<void()>& work);
 
-/// Takes about a second.
+/// A `linear` of (rows, in) with a weight (out, in).
+struct GemmShape {
+  std::int64_t rows, in, out;
+};
+
+/// GFLOP/s of the best of five repetitions.
+double measure_gemm(ExecContext& exec, DType dtype, const GemmShape& shape);
+
+/// Takes about a second. The GEMM floor is the widest product of mamba2-130m's blocks on 512 tokens.
 Floors measure_floors(ExecContext& exec, const std::vector<DType>& dtypes);
 
 }  // namespace ophis::bench
