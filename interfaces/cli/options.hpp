@@ -1,0 +1,69 @@
+// Options that several subcommands share, and what they stand for.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ophis/core/exec_context.hpp"
+#include "ophis/models/language_model.hpp"
+#include "ophis/models/tokenizer.hpp"
+
+namespace ophis::cli {
+
+/// --json
+void add_json_option(CLI::App& command, bool& json);
+
+/// --device and --threads.
+struct ComputeOptions {
+  std::string device = "cpu";
+  int threads = 0;
+
+  void add_to(CLI::App& command);
+  /// The first call also starts the library with this number of threads.
+  ExecContext make_context() const;
+};
+
+/// float32, bfloat16 or float16.
+CLI::Validator compute_dtype_check();
+
+/// --dtype
+struct DTypeOption {
+  std::string name = "float32";
+
+  void add_to(CLI::App& command);
+  DType value() const { return parse_dtype(name); }
+};
+
+/// --model
+struct ModelOption {
+  std::string name;
+
+  void add_to(CLI::App& command);
+  /// The folder as given, or the bundled model of that name; without --model the default one.
+  /// Throws Error(not_found).
+  std::filesystem::path folder() const;
+  /// Loads the weights; a slow load shows its progress.
+  LanguageModel load(DType dtype) const;
+};
+
+/// --tokenizer
+struct TokenizerOption {
+  std::string path;
+
+  void add_to(CLI::App& command);
+  /// The tokenizer given, or else the model's.
+  Tokenizer load(const ModelOption& model) const;
+};
+
+/// The whole content of a file; "-" is stdin. Throws Error(not_found | io).
+std::string read_text(const std::string& path);
+
+/// Token ids separated by commas or white space; brackets around the list are passed over.
+/// Throws Error(invalid_argument) that shows what is not an id.
+std::vector<std::int32_t> parse_ids(std::string_view text);
+
+}  // namespace ophis::cli

@@ -1,0 +1,318 @@
+// The program `ophis`, as a user meets it: output, files, exit codes.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "ophis/models/checkpoint.hpp"
+#include "ophis/models/safetensors_writer.hpp"
+#include "ophis/ops/parity.hpp"
+#include "tests/support/run_program.hpp"
+#include "tests/support/test_data.hpp"
+
+using namespace ophis;
+using nlohmann::json;
+using test::ProgramResult;
+using test::run_ophis;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+/// The error is told on stderr, and by --json also on stdout.
+void check_fails(Words arguments, int exit_code, const std::string& code, const std::string& part) {
+  const ProgramResult plain = run_ophis(arguments);
+  INFO(plain.err);
+  CHECK(plain.exit_code == exit_code);
+  CHECK(plain.err.rfind("ophis: ", 0) == 0);
+  CHECK(plain.err.find(part) != std::string::npos);
+  CHECK(plain.out.empty());
+
+  arguments.push_back("--json");
+  const ProgramResult with_json = run_ophis(arguments);
+  CHECK(with_json.exit_code == exit_code);
+  const json error = with_json.json().at("error");
+  CHECK(error.at("code") == code);
+  CHECK(error.at("message").get<std::string>().find(part) != std::string::npos);
+}
+
+std::string joined(const std::vector<std::int64_t>& ids) {
+  std::string text;
+  for (const std::int64_t id : ids) text += (text.empty() ? "" : ",") + std::to_string(id);
+  return text;
+}
+
+/// The sum of -log(probability) of ids[1...] by logits (1, seqlen, vocab).
+double summed_loss(const Tensor& logits, const std::vector<std::int64_t>& ids) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
+    const float* const row = logits.data<float>() + static_cast<std::int64_t>(i) * logits.extent(2);
+    double total = 0.0;
+    for (std::int64_t v = 0; v < logits.extent(2); ++v) total += std::exp(static_cast<double>(row[v]));
+    sum += std::log(total) - static_cast<double>(row[ids[i + 1]]);
+  }
+  return sum;
+}
+
+double loss_of_validation_text(const std::string& model) {
+  const std::string text = test::find_test_data("text/validation.txt")->string();
+  return run_ophis({"perplexity", "--model", model, "--text", text, "--json"}).json().at("loss");
+}
+
+}  // namespace
+
+TEST_CASE("cli: help and version") {
+  CHECK(run_ophis({"--version"}).out.rfind("ophis ", 0) == 0);
+  const ProgramResult help = run_ophis({"--help"});
+  CHECK(help.exit_code == 0);
+  CHECK(help.err.empty());
+  for (const char* const command :
+       {"generate", "logits", "tokenize", "detokenize", "perplexity", "info", "check"}) {
+    CHECK(help.out.find(command) != std::string::npos);
+    const ProgramResult own = run_ophis({command, "--help"});
+    CHECK(own.exit_code == 0);
+    CHECK(own.out.find("Example") != std::string::npos);
+    CHECK(own.out.find("--json") != std::string::npos);
+  }
+}
+
+TEST_CASE("cli: a wrong command line") {
+  check_fails({}, 2, "usage", "subcommand");
+  check_fails({"sing"}, 2, "usage", "subcommand");
+  check_fails({"generate"}, 2, "usage", "--prompt");
+  check_fails({"generate", "--prompt", "a", "--prompt-file", "b"}, 2, "usage", "--prompt-file");
+  check_fails({"generate", "--prompt", "a", "--loud"}, 2, "usage", "--loud");
+  check_fails({"generate", "--prompt", "a", "--max-new-tokens", "-1"}, 2, "usage", "--max-new-tokens");
+  check_fails({"generate", "--prompt", "a", "--max-new-tokens", "many"}, 2, "usage", "--max-new-tokens");
+  check_fails({"generate", "--prompt", "a", "--dtype", "int64"}, 2, "usage", "float32, bfloat16 or float16");
+  check_fails({"generate", "--prompt", "a", "--dtype", "float5"}, 2, "usage", "float5");
+  check_fails({"generate", "--prompt", "a", "--device", "abacus"}, 2, "usage", "abacus");
+  check_fails({"generate", "--prompt", "a", "--threads", "0"}, 2, "usage", "--threads");
+  check_fails({"logits", "--ids", "1,two", "--out", "x"}, 2, "usage", "'two' is not a token id");
+  check_fails({"logits", "--ids", "", "--out", "x"}, 2, "usage", "no id");
+  check_fails({"logits", "--ids", "1"}, 2, "usage", "--out");
+  check_fails({"perplexity", "--text", "x", "--window", "1"}, 2, "usage", "--window");
+  check_fails({"check", "--op", "juggle"}, 2, "usage", "juggle");
+  check_fails({"tokenize", "text", "--file", "f"}, 2, "usage", "excludes");
+}
+
+TEST_CASE("cli: a command that fails") {
+  check_fails({"generate", "--prompt", "a", "--temperature", "0.7"}, 1, "unsupported",
+              "sampling is not supported yet");
+  check_fails({"generate", "--prompt", "a", "--device", "cuda"}, 1, "unsupported", "cuda");
+  check_fails({"generate", "--prompt", "a", "--model", "no/such/model"}, 1, "not_found", "no/such/model");
+  check_fails({"generate", "--prompt-file", "no-such-prompt"}, 1, "not_found", "no-such-prompt");
+  check_fails({"generate", "--prompt-file", "/"}, 1, "io", "folder");
+  check_fails({"generate", "--prompt", "\xff"}, 1, "invalid_argument", "UTF-8");
+  check_fails({"perplexity", "--text", "no-such-text"}, 1, "not_found", "no-such-text");
+  check_fails({"info", "--model", "/"}, 1, "not_found", "config.json");
+  check_fails({"tokenize", "a", "--tokenizer", "no-such-file"}, 1, "not_found", "no-such-file");
+  check_fails({"detokenize", "1 -2"}, 1, "invalid_argument", "'-2' is not a token id");
+  const test::TemporaryFolder folder;
+  const std::string text = folder.write("one-token.txt", "a").string();
+  check_fails({"perplexity", "--text", text}, 1, "invalid_argument", "at least 2");
+}
+
+TEST_CASE("cli: output that cannot be written") {
+  if (!std::filesystem::exists("/dev/full")) return;
+  for (const Words& arguments : {Words{"tokenize", "a"}, Words{"generate", "--prompt", "a", "--json"}}) {
+    std::string command = test::shell_quoted(OPHIS_PROGRAM);
+    for (const std::string& argument : arguments) command += " " + test::shell_quoted(argument);
+    const int status = std::system((command + " >/dev/full 2>/dev/null").c_str());
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 1);
+  }
+}
+
+TEST_CASE("cli: generate continues a text greedily") {
+  // The beginnings of the goldens of these models.
+  const std::vector<int> mamba{1833, 26, 199, 198, 41,  475, 716, 289, 458, 12,  291, 842,
+                               289,  14, 199, 199, 198, 59,  734, 61,  199, 199, 198, 59};
+  const std::vector<int> mamba2{1833, 26,   199, 198, 334, 12,  331, 268, 702, 12,  268,  585,
+                                325,  2340, 357, 12,  199, 198, 41,  475, 692, 422, 2592, 331};
+  for (const auto& [model, ids] : {std::pair{"mamba-tiny", mamba}, {"mamba2-tiny", mamba2}}) {
+    const ProgramResult result = run_ophis({"generate", "--model", model, "--prompt", "ROMEO:\n\t",
+                                            "--max-new-tokens", "20", "--threads", "2", "--json"});
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    const json output = result.json();
+    CHECK(output.at("prompt_ids") == json{1833, 26, 199, 198});
+    CHECK(output.at("ids") == json(ids));
+    CHECK(output.at("dtype") == "float32");
+    CHECK(output.at("device") == "cpu");
+    CHECK(output.at("threads") == 2);
+    CHECK(output.at("stopped_by") == "length");
+    for (const char* const name : {"load_seconds", "prefill_seconds", "decode_seconds",
+                                   "prefill_tokens_per_second", "decode_tokens_per_second"}) {
+      CHECK(output.at("timings").at(name).get<double>() > 0.0);
+    }
+    CHECK(output.at("timings").at("decode_tokens") == 19);
+
+    const ProgramResult text = run_ophis(
+        {"generate", "--model", model, "--prompt-file", "-", "--max-new-tokens", "20"}, "ROMEO:\n\t");
+    CHECK(text.exit_code == 0);
+    CHECK(text.out == output.at("text").get<std::string>() + "\n");
+    CHECK(text.err.find("tokens/s") != std::string::npos);
+  }
+}
+
+TEST_CASE("cli: generate in 16 bits, of nothing, from nothing") {
+  for (const char* const dtype : {"bfloat16", "float16"}) {
+    const ProgramResult result =
+        run_ophis({"generate", "--prompt", "To be", "--max-new-tokens", "4", "--dtype", dtype, "--json"});
+    CHECK(result.json().at("dtype") == dtype);
+    CHECK(result.json().at("ids").size() == result.json().at("prompt_ids").size() + 4);
+  }
+  const json nothing = run_ophis({"generate", "--prompt", "To be", "--max-new-tokens", "0", "--json"}).json();
+  CHECK(nothing.at("ids") == nothing.at("prompt_ids"));
+  const json from_bos = run_ophis({"generate", "--prompt", "", "--max-new-tokens", "1", "--json"}).json();
+  CHECK(from_bos.at("prompt_ids") == json{0});
+}
+
+TEST_CASE("cli: the bundled models are found in the folder that OPHIS_MODELS names") {
+  const test::TemporaryFolder folder;
+  const std::string environment = "OPHIS_MODELS=" + test::shell_quoted(folder.path().string());
+  std::filesystem::create_directory(folder.path() / "mamba2-tiny");
+  const ProgramResult result = run_ophis({"generate", "--prompt", "a"}, "", environment);
+  CHECK(result.exit_code == 1);
+  CHECK(result.err.find(folder.path().string()) != std::string::npos);
+}
+
+TEST_CASE("cli: tokenize and detokenize are inverses, through pipes") {
+  const std::string text = "  To be,\tor not — to be?\r\n\nÆþelred 🐍 \xcc\x81 end\n";
+  const ProgramResult ids = run_ophis({"tokenize"}, text);
+  REQUIRE(ids.exit_code == 0);
+  const ProgramResult back = run_ophis({"detokenize"}, ids.out);
+  CHECK(back.exit_code == 0);
+  CHECK(back.out == text);
+  const test::TemporaryFolder folder;
+  const std::string file = folder.write("ids", ids.out).string();
+  CHECK(run_ophis({"detokenize", "--file", file, "--json"}).json().at("text") == text);
+
+  const std::string tokenizer = std::string(OPHIS_SOURCE_DIR) + "/examples/models/mamba-tiny/tokenizer.json";
+  const json list = run_ophis({"tokenize", "--tokenizer", tokenizer, "ROMEO:\n\t", "--json"}).json();
+  CHECK(list == json{{"ids", {1833, 26, 199, 198}}, {"count", 4}});
+  CHECK(run_ophis({"tokenize", ""}).out == "\n");
+  CHECK(run_ophis({"detokenize", "[1833, 26]"}).out == "ROMEO:");
+}
+
+TEST_CASE("cli: logits of ids and of a batch from a file") {
+  const test::TemporaryFolder folder;
+  const std::string one = (folder.path() / "one.safetensors").string();
+  const std::string both = (folder.path() / "both.safetensors").string();
+  const ProgramResult result =
+      run_ophis({"logits", "--ids", "1833,26,199", "--out", one, "--hidden-states", "--json"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const json summary = result.json();
+  CHECK(summary.at("tensors")[0] == json{{"name", "logits"}, {"dtype", "float32"}, {"shape", {1, 3, 4096}}});
+  CHECK(summary.at("tensors").size() == 10);
+  CHECK(summary.at("tensors")[9].at("name") == "hidden_states.8");
+  CHECK(summary.at("next_ids") == json{198});
+
+  // Row 0 as before, row 1 the same behind one position of padding.
+  std::vector<std::int32_t> ids{1833, 26, 199, 5, 0, 1833, 26, 199}, mask{1, 1, 1, 1, 0, 1, 1, 1};
+  const std::vector<NamedTensor> input{{"input_ids", Tensor(ids.data(), DType::int32, {2, 4})},
+                                       {"attention_mask", Tensor(mask.data(), DType::int32, {2, 4})}};
+  const std::string batch = (folder.path() / "batch.safetensors").string();
+  save_safetensors(batch, input);
+  REQUIRE(run_ophis({"logits", "--input", batch, "--out", both}).exit_code == 0);
+  const Checkpoint first = Checkpoint::open(one), second = Checkpoint::open(both);
+  const Tensor want = first.tensor("logits"), got = second.tensor("logits");
+  REQUIRE(got.shape() == Dims{2, 4, 4096});
+  for (std::int64_t i = 0; i < want.count(); ++i) {
+    CHECK(got.data<float>()[i] == doctest::Approx(want.data<float>()[i]).epsilon(1e-5));
+    CHECK(got.data<float>()[5 * 4096 + i] == doctest::Approx(want.data<float>()[i]).epsilon(1e-4));
+  }
+  REQUIRE(run_ophis({"logits", "--ids", "1833,26,199", "--out", both, "--logits-to-keep", "1"}).exit_code ==
+          0);
+  CHECK(Checkpoint::open(both).tensor("logits").shape() == Dims{1, 1, 4096});
+}
+
+TEST_CASE("cli: logits leaves no file behind when it fails") {
+  const test::TemporaryFolder folder;
+  const std::string out = (folder.path() / "out.safetensors").string();
+  check_fails({"logits", "--ids", "1,4096", "--out", out}, 1, "invalid_argument", "4096");
+  check_fails({"logits", "--input", (folder.path() / "none.safetensors").string(), "--out", out}, 1,
+              "not_found", "none.safetensors");
+  const std::string broken = folder.write("broken.safetensors", "not a checkpoint").string();
+  check_fails({"logits", "--input", broken, "--out", out}, 1, "corrupt_data", "broken.safetensors");
+  std::filesystem::remove(broken);
+  CHECK(std::filesystem::is_empty(folder.path()));
+  check_fails({"logits", "--ids", "1", "--out", (folder.path() / "none" / "out").string()}, 1, "not_found",
+              "none");
+}
+
+TEST_CASE("cli: perplexity is the mean loss over windows") {
+  const test::TemporaryFolder folder;
+  const std::string words = "HAMLET\tTo be, or not to be, that is the question";
+  const std::string text = folder.write("text.txt", words).string();
+  const auto ids = run_ophis({"tokenize", words, "--json"}).json().at("ids").get<std::vector<std::int64_t>>();
+  const std::size_t window = 5;
+  REQUIRE(ids.size() > 2 * window);
+  REQUIRE(ids.size() % window >= 2);  // so that there is a shorter window at the end
+
+  double sum = 0.0;
+  int predictions = 0;
+  for (std::size_t begin = 0; begin < ids.size(); begin += window) {
+    const std::vector<std::int64_t> piece(
+        ids.begin() + static_cast<std::ptrdiff_t>(begin),
+        ids.begin() + static_cast<std::ptrdiff_t>(std::min(ids.size(), begin + window)));
+    const std::string file = (folder.path() / "logits.safetensors").string();
+    REQUIRE(run_ophis({"logits", "--ids", joined(piece), "--out", file}).exit_code == 0);
+    sum += summed_loss(Checkpoint::open(file).tensor("logits"), piece);
+    predictions += static_cast<int>(piece.size()) - 1;
+  }
+  const json output =
+      run_ophis({"perplexity", "--text", text, "--window", std::to_string(window), "--json"}).json();
+  CHECK(output.at("tokens") == ids.size());
+  CHECK(output.at("predictions") == predictions);
+  CHECK(output.at("loss").get<double>() == doctest::Approx(sum / predictions).epsilon(1e-5));
+  CHECK(output.at("perplexity").get<double>() == doctest::Approx(std::exp(sum / predictions)).epsilon(1e-5));
+}
+
+TEST_CASE("cli: perplexity of the held-out text") {
+  if (!test::find_test_data("text/validation.txt")) {
+    MESSAGE("skipped: text/validation.txt is not in OPHIS_TEST_DATA");
+    return;
+  }
+  CHECK(std::fabs(loss_of_validation_text("mamba-tiny") - 3.722117) <= 0.0005);
+  CHECK(std::fabs(loss_of_validation_text("mamba2-tiny") - 3.766954) <= 0.0005);
+}
+
+TEST_CASE("cli: info") {
+  const ProgramResult result = run_ophis({"info", "--model", "mamba-tiny", "--tensors", "--json"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const json info = result.json();
+  CHECK(info.at("config").at("model_type") == "mamba");
+  CHECK(info.at("config").at("d_inner") == 512);
+  std::int64_t elements = 0;
+  for (const json& tensor : info.at("tensors")) {
+    std::int64_t count = 1;
+    for (const json& extent : tensor.at("shape")) count *= extent.get<std::int64_t>();
+    elements += count;
+  }
+  CHECK(info.at("parameters") == elements);
+  CHECK(info.at("memory").at("weight_bytes") == 4 * elements);
+  // 8 layers of 512 channels: 3 inputs of the convolution and 16 states, 4 bytes each.
+  CHECK(info.at("memory").at("state_bytes_per_sequence") == 8 * 512 * (3 + 16) * 4);
+  CHECK(info.at("checkpoint").at("tensors") == info.at("tensors").size());
+  const ProgramResult text = run_ophis({"info", "--tensors"});
+  CHECK(text.exit_code == 0);
+  CHECK(text.out.find("backbone.layers.7.mixer.in_proj.weight") != std::string::npos);
+}
+
+TEST_CASE("cli: check prints a row for each implementation and dtype") {
+  const json all = run_ophis({"check", "--op", "argmax", "--op", "mask_positions", "--json"}).json();
+  CHECK(all.at("passed") == true);
+  std::size_t rows = 0;
+  for (const json& row : all.at("results")) {
+    CHECK(row.at("failed") == 0);
+    CHECK(row.at("problems").get<int>() > 0);
+    rows += row.at("implementation") == "kokkos";
+  }
+  CHECK(rows == 6);
+  const ProgramResult table = run_ophis({"check", "--op", "argmax"});
+  CHECK(table.exit_code == 0);
+  CHECK(table.out.find("argmax                   kokkos         bfloat16") != std::string::npos);
+}
