@@ -41,12 +41,12 @@ std::pair<double, double> read_interval(JsonFields& fields, std::string_view nam
   if (value == nullptr) return {low, high};
   if (!value->is_array() || value->size() != 2) {
     fail(ErrorCode::corrupt_data, fields.label(name), " should be a list of two numbers, got ",
-         value->dump());
+         describe_json(*value));
   }
   const std::string label = fields.label(name);
   const std::pair<double, double> interval{json_number((*value)[0], label), json_number((*value)[1], label)};
   if (!(interval.first <= interval.second)) {
-    fail(ErrorCode::corrupt_data, label, " should rise, got ", value->dump());
+    fail(ErrorCode::corrupt_data, label, " should rise, got ", describe_json(*value));
   }
   return interval;
 }
@@ -59,7 +59,7 @@ std::vector<std::int64_t> read_token_ids(JsonFields& fields, std::string_view na
   for (const nlohmann::json& id : value->is_array() ? *value : nlohmann::json::array({*value})) {
     if (!id.is_number_integer()) {
       fail(ErrorCode::corrupt_data, fields.label(name), " should be an integer or a list of them, got ",
-           value->dump());
+           describe_json(*value));
     }
     ids.push_back(id.get<std::int64_t>());
   }

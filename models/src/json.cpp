@@ -1,5 +1,6 @@
 #include "models/src/json.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <fstream>
@@ -83,7 +84,20 @@ double json_number(const nlohmann::json& value, std::string_view what) {
     if (word == "-Infinity") return -std::numeric_limits<double>::infinity();
     if (word == "NaN") return std::numeric_limits<double>::quiet_NaN();
   }
-  fail(ErrorCode::corrupt_data, what, " should be a number, got ", value.type_name());
+  fail(ErrorCode::corrupt_data, what, " should be a number, got ", describe_json(value));
+}
+
+std::string describe_json(const nlohmann::json& value) {
+  constexpr std::size_t longest_text = 80, longest_list = 4;
+  if (value.is_string()) return json_quoted(value.get_ref<const std::string&>(), longest_text);
+  if (value.is_primitive()) return value.dump();
+  const bool is_short_list =
+      value.is_array() && value.size() <= longest_list &&
+      std::all_of(value.begin(), value.end(), [](const auto& v) { return v.is_primitive(); });
+  if (!is_short_list) return std::string("an ") + value.type_name();
+  std::string list;
+  for (const nlohmann::json& element : value) list += (list.empty() ? "" : ", ") + describe_json(element);
+  return "[" + list + "]";
 }
 
 bool is_utf8(std::string_view text) {

@@ -20,6 +20,9 @@ nlohmann::json parse_json(std::string_view text, std::string_view origin);
 /// parse_json of a file's content.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
+/// The value for a message: a number, string or word as it is, anything larger by its kind ("an object").
+std::string describe_json(const nlohmann::json& value);
+
 /// A JSON number, or a {"__float__": "..."} object, as a double. Throws Error(corrupt_data) that names
 /// `what`.
 double json_number(const nlohmann::json& value, std::string_view what);

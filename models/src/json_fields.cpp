@@ -28,7 +28,7 @@ std::int64_t JsonFields::integer(std::string_view name, std::int64_t default_val
                     !(value->is_number_unsigned() && value->get<std::uint64_t>() > std::uint64_t{INT64_MAX});
   if (!fits || value->get<std::int64_t>() < low || value->get<std::int64_t>() > high) {
     fail(ErrorCode::corrupt_data, label(name), " should be an integer from ", low, " to ", high, ", got ",
-         value->dump());
+         describe_json(*value));
   }
   return value->get<std::int64_t>();
 }
@@ -42,7 +42,7 @@ bool JsonFields::boolean(std::string_view name, bool default_value) {
   const nlohmann::json* const value = find(name);
   if (value == nullptr) return default_value;
   if (!value->is_boolean())
-    fail(ErrorCode::corrupt_data, label(name), " should be true or false, got ", value->dump());
+    fail(ErrorCode::corrupt_data, label(name), " should be true or false, got ", describe_json(*value));
   return value->get<bool>();
 }
 
@@ -50,7 +50,7 @@ std::string JsonFields::text(std::string_view name, std::string_view default_val
   const nlohmann::json* const value = find(name);
   if (value == nullptr) return std::string(default_value);
   if (!value->is_string())
-    fail(ErrorCode::corrupt_data, label(name), " should be a string, got ", value->dump());
+    fail(ErrorCode::corrupt_data, label(name), " should be a string, got ", describe_json(*value));
   return value->get<std::string>();
 }
 

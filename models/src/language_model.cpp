@@ -27,7 +27,7 @@ std::string existing_name(const Checkpoint& checkpoint, std::initializer_list<co
 /// The embedding or head, (vocab_size, d_model): files may hold more rows than the vocabulary has.
 Parameter require_table(const ParameterSource& source, const std::string& name,
                         const LanguageModelConfig& config, DType dtype) {
-  Parameter table = source(name);
+  Parameter table = source.find(name);
   Dims shape{config.vocab_size, config.d_model};
   if (table && table.tensor.rank() == 2) shape[0] = std::max(shape[0], table.tensor.extent(0));
   table = require_parameter(source, name, shape, dtype);
@@ -54,9 +54,9 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
   OPHIS_REQUIRE(is_compute_dtype(dtype), folder.string(), ": a model cannot compute in ", dtype,
                 "; choose float32, bfloat16 or float16");
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder, options.progress));
-  const ParameterSource source = [checkpoint](const std::string& name) {
+  const ParameterSource source([checkpoint](const std::string& name) {
     return checkpoint->contains(name) ? Parameter{checkpoint->tensor(name), checkpoint} : Parameter{};
-  };
+  });
   try {
     LanguageModel model(config, dtype);
     const std::string embedding = existing_name(
@@ -66,10 +66,10 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
     model.set_embedding(
         table, config.tie_embeddings ? table : require_table(source, "lm_head.weight", config, dtype));
     for (std::int64_t i = 0; i < config.n_layer; ++i) {
-      const ParameterSource layer = with_prefix(source, prefix + "layers." + std::to_string(i) + ".");
-      model.add_layer(with_prefix(layer, "norm."), make_block(config, with_prefix(layer, "mixer."), dtype));
+      const ParameterSource layer = source.under(prefix + "layers." + std::to_string(i) + ".");
+      model.add_layer(layer.under("norm."), make_block(config, layer.under("mixer."), dtype));
     }
-    model.add_layer(with_prefix(source, prefix + "norm_f."), nullptr);
+    model.add_layer(source.under(prefix + "norm_f."), nullptr);
     return model;
   } catch (const Error& error) {
     fail(error.code(), folder.string(), ": ", error.what());
@@ -81,12 +81,13 @@ LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dty
   const auto table = [&](std::uint64_t table_seed) {
     const Parameter values =
         initial_embedding(config.vocab_size, config.d_model, config.initializer_range, table_seed);
-    return require_parameter(from_map({{"weight", values}}), "weight", values.tensor.shape(), dtype);
+    return require_parameter(ParameterSource(ParameterMap{{"weight", values}}), "weight",
+                             values.tensor.shape(), dtype);
   };
   const Parameter embedding = table(seed);
   model.set_embedding(embedding, config.tie_embeddings ? embedding : table(seed + 1));
-  const ParameterSource norm =
-      from_map({{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}});
+  const ParameterSource norm(
+      ParameterMap{{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}});
   const double residual_scale =
       config.rescale_prenorm_residual ? std::sqrt(static_cast<double>(config.n_layer)) : 1.0;
   for (std::int64_t i = 0; i < config.n_layer; ++i) {
@@ -94,7 +95,7 @@ LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dty
     const ParameterMap parameters =
         std::visit([&](const auto& mixer) { return initial_parameters(mixer, layer_seed, residual_scale); },
                    config.mixer);
-    model.add_layer(norm, make_block(config, from_map(parameters), dtype));
+    model.add_layer(norm, make_block(config, ParameterSource(parameters), dtype));
   }
   model.add_layer(norm, nullptr);
   return model;

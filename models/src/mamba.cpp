@@ -23,7 +23,7 @@ Mamba::Mamba(const MambaConfig& config, const ParameterSource& source, DType dty
       m_out_proj_bias(load_optional(config.bias, source, "out_proj.bias", {config.d_model})) {}
 
 Mamba::Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed)
-    : Mamba(config, from_map(initial_parameters(config, seed)), dtype) {}
+    : Mamba(config, ParameterSource(initial_parameters(config, seed)), dtype) {}
 
 BlockState Mamba::make_state(std::int64_t batch) const {
   return make_block_state(batch, m_config.d_inner, m_config.d_conv, m_dtype,

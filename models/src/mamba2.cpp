@@ -39,7 +39,7 @@ Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType 
 }
 
 Mamba2::Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed)
-    : Mamba2(config, from_map(initial_parameters(config, seed)), dtype) {}
+    : Mamba2(config, ParameterSource(initial_parameters(config, seed)), dtype) {}
 
 BlockState Mamba2::make_state(std::int64_t batch) const {
   return make_block_state(batch, m_config.conv_dim(), m_config.d_conv, m_dtype,

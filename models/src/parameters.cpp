@@ -40,25 +40,19 @@ void convert_rows(const Tensor& from, const Tensor& to) {
 
 }  // namespace
 
-ParameterSource with_prefix(ParameterSource source, std::string prefix) {
-  return [source = std::move(source), prefix = std::move(prefix)](const std::string& name) {
-    return source(prefix + name);
-  };
-}
-
-ParameterSource from_map(ParameterMap parameters) {
-  return [parameters = std::move(parameters)](const std::string& name) {
-    const auto found = parameters.find(name);
-    return found == parameters.end() ? Parameter{} : found->second;
-  };
-}
+ParameterSource::ParameterSource(ParameterMap parameters)
+    : ParameterSource([parameters = std::move(parameters)](const std::string& name) {
+        const auto found = parameters.find(name);
+        return found == parameters.end() ? Parameter{} : found->second;
+      }) {}
 
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape) {
-  Parameter parameter = source(name);
-  if (!parameter) fail(ErrorCode::not_found, "there is no parameter ", name, " of shape ", shape);
+  Parameter parameter = source.find(name);
+  if (!parameter)
+    fail(ErrorCode::not_found, "there is no parameter ", source.full_name(name), " of shape ", shape);
   if (squeezed(parameter.tensor.shape()) != squeezed(shape)) {
-    fail(ErrorCode::corrupt_data, "parameter ", name, " has shape ", parameter.tensor.shape(),
-         ", but must have ", shape);
+    fail(ErrorCode::corrupt_data, "parameter ", source.full_name(name), " has shape ",
+         parameter.tensor.shape(), ", but must have ", shape);
   }
   parameter.tensor = parameter.tensor.reshape(shape);
   return parameter;
@@ -71,7 +65,7 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
   try {
     return own(convert(parameter.tensor, dtype));
   } catch (const Error& error) {
-    fail(error.code(), "parameter ", name, ": ", error.what());
+    fail(error.code(), "parameter ", source.full_name(name), ": ", error.what());
   }
 }
 

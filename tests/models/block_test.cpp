@@ -134,10 +134,10 @@ TEST_CASE("initial parameters follow the papers and the seed") {
 TEST_CASE("a block names the parameter that is missing or misshapen") {
   ParameterMap parameters = initial_parameters(small_mamba(), 1);
   parameters.erase("x_proj.weight");
-  CHECK_THROWS_WITH_AS(Mamba(small_mamba(), from_map(parameters), DType::float32),
+  CHECK_THROWS_WITH_AS(Mamba(small_mamba(), ParameterSource(parameters), DType::float32),
                        "there is no parameter x_proj.weight of shape (13, 48)", Error);
   parameters = initial_parameters(small_mamba(), 1);
   parameters["D"] = filled({47}, 1.0f);
-  CHECK_THROWS_WITH_AS(Mamba(small_mamba(), from_map(parameters), DType::float32),
+  CHECK_THROWS_WITH_AS(Mamba(small_mamba(), ParameterSource(parameters), DType::float32),
                        "parameter D has shape (47), but must have (48)", Error);
 }

@@ -18,15 +18,31 @@ struct Parameter {
   explicit operator bool() const { return static_cast<bool>(tensor); }
 };
 
-/// Looks a parameter up by its checkpoint name; an empty one if there is none.
-using ParameterSource = std::function<Parameter(const std::string& name)>;
-
-/// A source that looks names up behind a prefix, e.g. "backbone.layers.3.mixer.".
-ParameterSource with_prefix(ParameterSource source, std::string prefix);
-
 /// Parameters made in memory, by name.
 using ParameterMap = std::map<std::string, Parameter>;
-ParameterSource from_map(ParameterMap parameters);
+
+/// Looks parameters up by their checkpoint names, which may stand behind a prefix such as
+/// "backbone.layers.3.mixer.".
+class ParameterSource {
+ public:
+  using Find = std::function<Parameter(const std::string& full_name)>;
+
+  explicit ParameterSource(Find find, std::string prefix = {})
+      : m_find(std::move(find)), m_prefix(std::move(prefix)) {}
+  explicit ParameterSource(ParameterMap parameters);
+
+  /// An empty parameter if there is none of that name.
+  Parameter find(const std::string& name) const { return m_find(full_name(name)); }
+  std::string full_name(const std::string& name) const { return m_prefix + name; }
+  /// The source of what stands behind a further prefix.
+  ParameterSource under(const std::string& prefix) const {
+    return ParameterSource(m_find, m_prefix + prefix);
+  }
+
+ private:
+  Find m_find;
+  std::string m_prefix;
+};
 
 /// A parameter that must exist with this shape; axes of extent 1 may be missing or extra (conv1d's (dim, 1,
 /// width)). Throws Error(not_found) or Error(corrupt_data) that names it.
