@@ -37,7 +37,7 @@ void check_fails(Words arguments, int exit_code, const std::string& code, const 
 
 std::string joined(const std::vector<std::int64_t>& ids) {
   std::string text;
-  for (const std::int64_t id : ids) text += (text.empty() ? "" : ",") + std::to_string(id);
+  for (const std::int64_t id : ids) text.append(text.empty() ? "" : ",").append(std::to_string(id));
   return text;
 }
 
@@ -116,7 +116,7 @@ TEST_CASE("cli: output that cannot be written") {
   if (!std::filesystem::exists("/dev/full")) return;
   for (const Words& arguments : {Words{"tokenize", "a"}, Words{"generate", "--prompt", "a", "--json"}}) {
     std::string command = test::shell_quoted(OPHIS_PROGRAM);
-    for (const std::string& argument : arguments) command += " " + test::shell_quoted(argument);
+    for (const std::string& argument : arguments) command.append(" ").append(test::shell_quoted(argument));
     const int status = std::system((command + " >/dev/full 2>/dev/null").c_str());
     REQUIRE(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 1);

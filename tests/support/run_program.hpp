@@ -40,9 +40,9 @@ inline ProgramResult run_ophis(const std::vector<std::string>& arguments, const 
                                const std::string& environment = {}) {
   const TemporaryFolder folder;
   std::string command = environment + " " + shell_quoted(OPHIS_PROGRAM);
-  for (const std::string& argument : arguments) command += " " + shell_quoted(argument);
+  for (const std::string& argument : arguments) command.append(" ").append(shell_quoted(argument));
   const auto redirect = [&](const char* how, const char* file) {
-    command += how + shell_quoted((folder.path() / file).string());
+    command.append(how).append(shell_quoted((folder.path() / file).string()));
   };
   folder.write("in", input);
   redirect(" <", "in");
