@@ -19,3 +19,10 @@ ophis_add_install_test(install_as_package -DOphis_ROOT=${install_prefix} -DCMAKE
 ophis_add_install_test(install_as_subdirectory -DOPHIS_SOURCE_DIR=${PROJECT_SOURCE_DIR} -DOPHIS_KOKKOS=system
                        -DKokkos_ROOT=${install_prefix} -DCMAKE_PREFIX_PATH=${CMAKE_PREFIX_PATH}
                        -DCMAKE_BUILD_TYPE=)
+
+if(OPHIS_BUILD_CLI)
+  # The installed program takes the models that were installed with it.
+  add_test(NAME installed_program COMMAND ${install_prefix}/bin/ophis generate --prompt ROMEO: --max-new-tokens 5 --json)
+  set_tests_properties(installed_program PROPERTIES FIXTURES_REQUIRED install_prefix LABELS install
+                       PASS_REGULAR_EXPRESSION "install_test/prefix/share/ophis/models/mamba2-tiny")
+endif()
