@@ -99,7 +99,7 @@ std::filesystem::path ModelOption::folder() const {
   if (!name.empty() && std::filesystem::exists(name, error)) return name;
   const std::string wanted = name.empty() ? default_model : name;
   if (wanted.find('/') == std::string::npos) {
-    if (const std::filesystem::path bundled = find_bundled(wanted); !bundled.empty()) return bundled;
+    if (std::filesystem::path bundled = find_bundled(wanted); !bundled.empty()) return bundled;
   }
   if (!name.empty()) {
     fail(ErrorCode::not_found, "--model: there is no folder '", name, "', nor a bundled model of that name");
