@@ -47,7 +47,12 @@ struct Kernel {
     std::int64_t i = 0;
     for (; i + W <= shape.in_features; i += W) {
       const Pack<W> value = load<W>(row + i);
-      for (int j = 0; j < N; ++j) sums[j] = fma(value, load<W>(first + j * shape.ldw + i), sums[j]);
+      for (int j = 0; j < N; ++j) {
+        const T* const from = first + j * shape.ldw + i;
+        prefetch<W>(
+            from + N * shape.ldw);  // the next rows: theirs are short streams that the hardware sees too late
+        sums[j] = fma(value, load<W>(from), sums[j]);
+      }
     }
     if (const int rest = static_cast<int>(shape.in_features - i); rest > 0) {
       const Pack<W> value = load<W>(row + i, 1, rest);

@@ -149,6 +149,12 @@ OPHIS_INLINE_FUNCTION Vector<StorageBits<T>, W> pack_bits(Pack<W> value) {
 
 }  // namespace detail
 
+/// Asks a CPU to fetch the cache line of an address, which need not be valid, before it is needed.
+template <int W>
+OPHIS_INLINE_FUNCTION void prefetch([[maybe_unused]] const void* address) {
+  if constexpr (W > 1) __builtin_prefetch(address);
+}
+
 /// W consecutive elements, converted to float. No alignment is needed.
 template <int W, class T>
 OPHIS_INLINE_FUNCTION Pack<W> load(const T* from) {
