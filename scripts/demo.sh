@@ -7,7 +7,7 @@ set_up
 build_target ophis_cli
 
 if [[ $# -eq 0 ]]; then
-  set -- --model "$root/examples/models/mamba2-tiny" --prompt "ROMEO:" --max-new-tokens 200
+  set -- --model "$root/examples/models/mamba2-tiny" --prompt "Shall I compare thee to" --max-new-tokens 110
 fi
 say "ophis generate $*"
 exec "$build/interfaces/cli/ophis" generate "$@"
