@@ -16,6 +16,14 @@ Dims D_shape(const Mamba2Config& config) {
   return config.D_has_hdim ? Dims{config.nheads, config.headdim} : Dims{config.nheads};
 }
 
+/// Splits the last axis, from `begin` on, into (groups, size).
+Tensor heads_of(const Tensor& tensor, std::int64_t begin, std::int64_t groups, std::int64_t size) {
+  Dims shape = tensor.shape();
+  shape[shape.size() - 1] = groups;
+  shape.push_back(size);
+  return tensor.slice(-1, begin, begin + groups * size).reshape(shape);
+}
+
 }  // namespace
 
 Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType dtype, double norm_epsilon)
@@ -57,19 +65,30 @@ Mamba2::Projected Mamba2::split(const Tensor& zxbcdt) const {
           zxbcdt.slice(-1, xBC_end, xBC_end + m_config.nheads)};
 }
 
-/// Splits the last axis, from `begin` on, into (groups, size).
-static Tensor heads_of(const Tensor& tensor, std::int64_t begin, std::int64_t groups, std::int64_t size) {
-  Dims shape = tensor.shape();
-  shape[shape.size() - 1] = groups;
-  shape.push_back(size);
-  return tensor.slice(-1, begin, begin + groups * size).reshape(shape);
+/// The arguments that the scan and its one-step update share. xBC is what left the convolution, y where the
+/// scan writes.
+template <class Args>
+void Mamba2::fill(Args& args, const Projected& projected, const Tensor& xBC, const Tensor& y) const {
+  const std::int64_t nheads = m_config.nheads, headdim = m_config.headdim;
+  const std::int64_t ngroups = m_config.ngroups, d_state = m_config.d_state;
+  args.x = heads_of(xBC, 0, nheads, headdim);
+  args.dt = projected.dt;
+  args.A = m_A.tensor;
+  args.B = heads_of(xBC, m_config.d_inner, ngroups, d_state);
+  args.C = heads_of(xBC, m_config.d_inner + ngroups * d_state, ngroups, d_state);
+  args.D = m_D.tensor;
+  if (!m_config.rmsnorm) args.z = heads_of(projected.z, 0, nheads, headdim);
+  args.dt_bias = m_dt_bias.tensor;
+  args.dt_softplus = true;
+  args.dt_min = m_config.dt_min;
+  args.dt_max = m_config.dt_max;
+  args.out = heads_of(y, 0, nheads, headdim);
 }
 
 void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state,
                      const Tensor& attention_mask) const {
   const Workspace::Scope scope(exec.workspace());
   const std::int64_t batch = x.extent(0), seqlen = x.extent(1);
-  const std::int64_t d_inner = m_config.d_inner, groups_width = m_config.ngroups * m_config.d_state;
   const auto take = [&](std::int64_t features) {
     return exec.workspace().take_tensor(m_dtype, {batch, seqlen, features});
   };
@@ -82,22 +101,11 @@ void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, cons
   run_conv(exec, projected.xBC, m_conv, m_conv_bias, m_config.activation, state, xBC);
   if (attention_mask) mask_positions(exec, {xBC, attention_mask, xBC});
 
-  const Tensor y = take(d_inner);
+  const Tensor y = take(m_config.d_inner);
   SsdScanArgs scan;
-  scan.x = heads_of(xBC, 0, m_config.nheads, m_config.headdim);
-  scan.dt = projected.dt;
-  scan.A = m_A.tensor;
-  scan.B = heads_of(xBC, d_inner, m_config.ngroups, m_config.d_state);
-  scan.C = heads_of(xBC, d_inner + groups_width, m_config.ngroups, m_config.d_state);
-  scan.D = m_D.tensor;
-  if (!m_config.rmsnorm) scan.z = heads_of(projected.z, 0, m_config.nheads, m_config.headdim);
-  scan.dt_bias = m_dt_bias.tensor;
-  scan.dt_softplus = true;
-  scan.dt_min = m_config.dt_min;
-  scan.dt_max = m_config.dt_max;
+  fill(scan, projected, xBC, y);
   scan.chunk_size = m_config.chunk_size;
   if (state) scan.initial_states = scan.final_states = state->ssm;
-  scan.out = heads_of(y, 0, m_config.nheads, m_config.headdim);
   ssd_scan(exec, scan);
   gate_and_project(exec, y, projected.z, out);
 }
@@ -105,7 +113,6 @@ void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, cons
 void Mamba2::step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const {
   const Workspace::Scope scope(exec.workspace());
   const std::int64_t batch = x.extent(0);
-  const std::int64_t d_inner = m_config.d_inner, groups_width = m_config.ngroups * m_config.d_state;
   const auto take = [&](std::int64_t features) {
     return exec.workspace().take_tensor(m_dtype, {batch, features});
   };
@@ -116,21 +123,10 @@ void Mamba2::step(ExecContext& exec, const Tensor& x, const Tensor& out, const B
   const Tensor xBC = take(m_config.conv_dim());
   step_conv(exec, projected.xBC, m_conv, m_conv_bias, m_config.activation, state, xBC);
 
-  const Tensor y = take(d_inner);
+  const Tensor y = take(m_config.d_inner);
   SsdStateUpdateArgs update;
+  fill(update, projected, xBC, y);
   update.state = state.ssm;
-  update.x = heads_of(xBC, 0, m_config.nheads, m_config.headdim);
-  update.dt = projected.dt;
-  update.A = m_A.tensor;
-  update.B = heads_of(xBC, d_inner, m_config.ngroups, m_config.d_state);
-  update.C = heads_of(xBC, d_inner + groups_width, m_config.ngroups, m_config.d_state);
-  update.D = m_D.tensor;
-  if (!m_config.rmsnorm) update.z = heads_of(projected.z, 0, m_config.nheads, m_config.headdim);
-  update.dt_bias = m_dt_bias.tensor;
-  update.dt_softplus = true;
-  update.dt_min = m_config.dt_min;
-  update.dt_max = m_config.dt_max;
-  update.out = heads_of(y, 0, m_config.nheads, m_config.headdim);
   ssd_state_update(exec, update);
   gate_and_project(exec, y, projected.z, out);
 }

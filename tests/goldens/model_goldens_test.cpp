@@ -92,11 +92,13 @@ class ModelGolden {
   void check_generation() {
     const Tensor want = m_golden.tensor("generate.greedy");
     const auto* const mamba2 = std::get_if<Mamba2Config>(&m_model.config().mixer);
-    if (mamba2 && (mamba2->dt_min > 0.0 || std::isfinite(mamba2->dt_max))) return check_steps_without_limits(want);
+    if (mamba2 && (mamba2->dt_min > 0.0 || std::isfinite(mamba2->dt_max)))
+      return check_steps_without_limits(want);
     const Elements ids(want);
     std::vector<TokenIds> prompts(static_cast<std::size_t>(want.extent(0)));
     for (std::size_t b = 0; b < prompts.size(); ++b) {
-      for (std::int64_t l = 0; l < prompt_length; ++l) prompts[b].push_back(static_cast<std::int32_t>(ids(b, l)));
+      for (std::int64_t l = 0; l < prompt_length; ++l)
+        prompts[b].push_back(static_cast<std::int32_t>(ids(b, l)));
     }
     GenerationOptions options;
     options.max_new_tokens = want.extent(1) - prompt_length;
@@ -104,20 +106,22 @@ class ModelGolden {
     const GenerationResult result = generate(m_model, m_exec, prompts, options);
     for (std::size_t b = 0; b < prompts.size(); ++b) {
       for (std::int64_t i = 0; i < options.max_new_tokens; ++i) {
-        CHECK(result.ids[b][static_cast<std::size_t>(i)] == static_cast<std::int32_t>(ids(b, prompt_length + i)));
+        CHECK(result.ids[b][static_cast<std::size_t>(i)] ==
+              static_cast<std::int32_t>(ids(b, prompt_length + i)));
       }
     }
   }
 
-  /// transformers' one-step update does not clamp dt to time_step_limit, its forward does; the golden continuation mixes
-  /// both. So the prompt goes through the model, and the steps through one without limits.
+  /// transformers' one-step update does not clamp dt to time_step_limit, its forward does; the golden
+  /// continuation mixes both. So the prompt goes through the model, and the steps through one without limits.
   void check_steps_without_limits(const Tensor& want) {
     const test::TemporaryFolder folder;
     nlohmann::json config = read_json_file(m_folder / "config.json");
     config.erase("time_step_limit");
     std::ofstream(folder.path() / "config.json") << config;
     std::filesystem::copy(m_folder / "model.safetensors", folder.path());
-    const LanguageModel stepper = LanguageModel::load(folder.path(), {.dtype = DType::float32, .progress = {}});
+    const LanguageModel stepper =
+        LanguageModel::load(folder.path(), {.dtype = DType::float32, .progress = {}});
 
     const std::int64_t batch = want.extent(0);
     ModelCache cache = m_model.make_cache(batch);

@@ -85,30 +85,29 @@ OPHIS_INLINE_FUNCTION Pack<W> max(Pack<W> a, Pack<W> b) {
   return Pack<W>(a.v > b.v ? a.v : b.v);
 }
 
-/// Sum of all lanes, pairwise, so always in the same order.
-template <int W>
-OPHIS_INLINE_FUNCTION float reduce_add(Pack<W> a) {
+/// f of all lanes, halves against halves, so always in the same order.
+template <int W, class F>
+OPHIS_INLINE_FUNCTION float reduce(Pack<W> a, F f) {
   if constexpr (W == 1) {
     return a.v;
   } else {
     Pack<W / 2> low, high;
     std::memcpy(&low, &a, sizeof low);
     std::memcpy(&high, reinterpret_cast<const char*>(&a) + sizeof low, sizeof high);
-    return reduce_add(low + high);
+    return reduce(f(low, high), f);
   }
+}
+
+/// Sum of all lanes.
+template <int W>
+OPHIS_INLINE_FUNCTION float reduce_add(Pack<W> a) {
+  return reduce(a, [](auto x, auto y) { return x + y; });
 }
 
 /// Largest lane; NaN lanes are ignored or returned, whichever the comparison order gives.
 template <int W>
 OPHIS_INLINE_FUNCTION float reduce_max(Pack<W> a) {
-  if constexpr (W == 1) {
-    return a.v;
-  } else {
-    Pack<W / 2> low, high;
-    std::memcpy(&low, &a, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&a) + sizeof low, sizeof high);
-    return reduce_max(max(low, high));
-  }
+  return reduce(a, [](auto x, auto y) { return max(x, y); });
 }
 
 namespace detail {

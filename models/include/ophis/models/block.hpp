@@ -83,6 +83,8 @@ class Mamba2 final : public Block {
  private:
   struct Projected;
   Projected split(const Tensor& zxbcdt) const;
+  template <class Args>
+  void fill(Args& args, const Projected& projected, const Tensor& xBC, const Tensor& y) const;
   void gate_and_project(ExecContext& exec, const Tensor& y, const Tensor& z, const Tensor& out) const;
 
   Mamba2Config m_config;
