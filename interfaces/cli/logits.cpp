@@ -133,8 +133,9 @@ Command add_logits(CLI::App& program) {
                    "Logits of the last so many positions; 0: of all")
       ->check(CLI::NonNegativeNumber.description(""))
       ->capture_default_str();
-  command->add_flag("--hidden-states", options->hidden_states,
-                    "Also write hidden_states.0 (embeddings) to hidden_states.N (after the final norm)");
+  command->add_flag(
+      "--hidden-states", options->hidden_states,
+      "Also write hidden_states.0 (after the first block) to hidden_states.N (after the final norm)");
   options->dtype.add_to(*command);
   options->compute.add_to(*command);
   add_json_option(*command, options->json);
