@@ -7,6 +7,7 @@ namespace ophis::bench {
 
 Cases activation_cases();
 Cases argmax_cases();
+Cases associative_scan_cases();
 Cases causal_conv1d_cases();
 Cases cross_entropy_cases();
 Cases cumsum_cases();
