@@ -69,11 +69,12 @@ TEST_CASE("goldens: tokenizers") {
 
 TEST_CASE("goldens: the bundled models continue the prompts") {
   const nlohmann::json samples = read_json_file(test::goldens_folder() / "sample-models.json");
-  for (const auto& [name, entries] : samples.items()) {
+  for (const auto& sample : samples.items()) {
+    const std::string& name = sample.key();
     const LanguageModel model =
         LanguageModel::load(sample_models / name, {.dtype = DType::float32, .progress = {}});
     const Tokenizer tokenizer = Tokenizer::from_file(sample_models / name);
-    for (const nlohmann::json& entry : entries) {
+    for (const nlohmann::json& entry : sample.value()) {
       INFO(name << ": " << entry.at("prompt"));
       check_sample(model, tokenizer, entry);
     }
