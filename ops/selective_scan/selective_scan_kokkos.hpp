@@ -225,7 +225,8 @@ struct Scan {
       advance<W>(steps, tile.step, tile.input, A_packs + packs, b, c, state, tile.y);
     };
     const Factors<W, false> step_B{tile.B}, step_C{tile.C};
-    const Factors<W, true> constant_B{B_packs + packs}, constant_C{C_packs + packs};
+    const Factors<W, true> constant_B{B.constant ? B_packs + packs : nullptr};
+    const Factors<W, true> constant_C{C.constant ? C_packs + packs : nullptr};
     if (B.constant)
       C.constant ? run(constant_B, constant_C) : run(constant_B, step_C);
     else
