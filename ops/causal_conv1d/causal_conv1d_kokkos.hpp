@@ -14,6 +14,8 @@ enum class Lanes { channels, time };
 
 /// Positions of one sequence that an item computes.
 inline constexpr std::int64_t time_tile = 128;
+/// How far ahead rows are fetched: they lie too far apart for the hardware to see a stream.
+inline constexpr std::int64_t rows_ahead = 8;
 
 /// One item: time_tile outputs of a block of channels (lanes over channels: one pack of them; over time: one
 /// channel).
@@ -27,7 +29,9 @@ struct Forward {
   std::int64_t dim, width, tiles, channel_blocks;
   Activation activation;
 
-  static constexpr int channels_per_item = lanes == Lanes::channels ? W : 1;
+  /// On a CPU several packs, so that a row of memory is read in long runs; a GPU's threads lie side by side
+  /// instead.
+  static constexpr int channels_per_item = lanes == Lanes::time || W == 1 ? 1 : 8 * W;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const std::int64_t channel = item % channel_blocks * channels_per_item;
@@ -37,8 +41,12 @@ struct Forward {
     const std::int64_t begin = sequence.begin + tile * time_tile;
     const std::int64_t end = Kokkos::min(sequence.end, begin + time_tile);
     if constexpr (lanes == Lanes::channels) {
-      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dim - channel));
-      for (std::int64_t l = begin; l < end; ++l) output<W>(index, sequence, l, channel, count);
+      const std::int64_t channel_end = Kokkos::min(dim, channel + channels_per_item);
+      for (std::int64_t l = begin; l < end; ++l) {
+        for (std::int64_t c = channel; c < channel_end; c += W) {
+          output<W>(index, sequence, l, c, static_cast<int>(Kokkos::min<std::int64_t>(W, channel_end - c)));
+        }
+      }
     } else {
       // The first width - 1 outputs read initial_states, and seq_idx differs from lane to lane: one by one.
       const std::int64_t plain =
@@ -58,9 +66,15 @@ struct Forward {
     constexpr int axis = lanes == Lanes::channels ? 2 : 1;
     Pack<V> sum(0.0f);
     if (bias) sum = parameter<V>(bias + channel, count);
-    for (std::int64_t k = 0; k < width; ++k) {
-      const Pack<V> w = parameter<V>(weight + k * dim + channel, count);
-      sum = fma(w, tap<V>(index, sequence, l, l - (width - 1) + k, channel, count), sum);
+    const std::int64_t first = l - (width - 1);
+    const bool inside = !seq_idx && first >= sequence.begin;  // all taps are inputs of this sequence
+    const T* from = x.at(sequence.batch, l, channel);
+    if constexpr (lanes == Lanes::channels) prefetch<V>(from + rows_ahead * x.stride(1));
+    from -= (width - 1) * x.stride(1);
+    for (std::int64_t k = 0; k < width; ++k, from += x.stride(1)) {
+      const Pack<V> input = inside ? load<V>(from, x.stride(axis), count)
+                                   : tap<V>(index, sequence, l, first + k, channel, count);
+      sum = fma(parameter<V>(weight + k * dim + channel, count), input, sum);
     }
     sum = apply_activation(activation, sum);
     if (seq_idx && *seq_idx.at(sequence.batch, l) < 0) sum = Pack<V>(0.0f);
