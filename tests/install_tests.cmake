@@ -9,7 +9,7 @@ function(ophis_add_install_test name)
   add_test(
     NAME ${name}
     COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${CMAKE_CURRENT_SOURCE_DIR}/install_test ${folder}
-            --build-generator ${CMAKE_GENERATOR} --build-options -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+            --build-noclean --build-generator ${CMAKE_GENERATOR} --build-options -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
             -DCMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER} ${ARGN} --test-command outside_program)
   set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED install_prefix LABELS install PROCESSORS 2)
 endfunction()
