@@ -47,15 +47,40 @@ function(ophis_pip_download requirement file sha256 error)
   file(REMOVE_RECURSE "${venv}")
 endfunction()
 
+# The options of a Kokkos with CUDA, for the first of CMAKE_CUDA_ARCHITECTURES.
+function(ophis_set_up_kokkos_for_cuda)
+  set(names 75 TURING75 80 AMPERE80 86 AMPERE86 89 ADA89 90 HOPPER90 100 BLACKWELL100 120 BLACKWELL120)
+  list(GET CMAKE_CUDA_ARCHITECTURES 0 first)
+  string(REGEX MATCH "^[0-9]+" first "${first}")
+  list(FIND names "${first}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "CMAKE_CUDA_ARCHITECTURES starts with '${CMAKE_CUDA_ARCHITECTURES}'; Kokkos ${ophis_kokkos_release} knows "
+                        "75, 80, 86, 89, 90, 100 and 120")
+  endif()
+  math(EXPR at "${at} + 1")
+  list(GET names ${at} name)
+  set(Kokkos_ENABLE_CUDA ON CACHE BOOL "CUDA backend of Kokkos")
+  set(Kokkos_ARCH_${name} ON CACHE BOOL "GPU that Kokkos is built for")
+  set(Kokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE ON CACHE BOOL "Compile Kokkos by nvcc itself, not by a wrapper script")
+  # With the new View nvcc 13.0 lays out a View captured by a kernel otherwise than the host does.
+  set(Kokkos_ENABLE_IMPL_VIEW_LEGACY ON CACHE BOOL "The older implementation of Kokkos::View")
+endfunction()
+
 # ophis_add_kokkos(ARCHIVE SHA256 SOURCE_SUBDIR): builds the Kokkos of an archive as part of this project.
 function(ophis_add_kokkos archive sha256 subdir)
   set(Kokkos_ENABLE_OPENMP ON CACHE BOOL "OpenMP backend of Kokkos")
   set(Kokkos_ENABLE_SERIAL ON CACHE BOOL "Serial backend of Kokkos")
+  set(patch "")
+  if(BACKEND STREQUAL "cuda")
+    ophis_set_up_kokkos_for_cuda()
+    set(patch PATCH_COMMAND ${CMAKE_COMMAND} -DKOKKOS_SOURCE_DIR=<SOURCE_DIR>/${subdir}
+                            -P ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KokkosForCuda13.cmake)
+  endif()
   set(CMAKE_CXX_STANDARD 20)
   set(CMAKE_CXX_EXTENSIONS OFF)
   set(CMAKE_POSITION_INDEPENDENT_CODE ON)
   FetchContent_Declare(Kokkos URL "${archive}" URL_HASH SHA256=${sha256} DOWNLOAD_EXTRACT_TIMESTAMP ON
-                       SOURCE_SUBDIR ${subdir} SYSTEM)
+                       SOURCE_SUBDIR ${subdir} SYSTEM ${patch})
   # Kokkos prints a page about itself; its warnings and errors still show.
   set(CMAKE_MESSAGE_LOG_LEVEL NOTICE)
   FetchContent_MakeAvailable(Kokkos)

@@ -1,9 +1,15 @@
 # How the layers become one library.
 add_library(ophis_build_options INTERFACE)
 target_compile_features(ophis_build_options INTERFACE cxx_std_20)
-target_compile_options(ophis_build_options INTERFACE -Wall -Wextra -Wpedantic -Wno-psabi
-                       $<$<BOOL:${OPHIS_WARNINGS_AS_ERRORS}>:-Werror>
-                       $<$<BOOL:${OPHIS_CPU_ARCH}>:-march=${OPHIS_CPU_ARCH}>)
+# For C++, and through nvcc for its host compiler. -Wpedantic would complain about the code that nvcc itself makes.
+set(warnings -Wall -Wextra -Wno-psabi)
+set(host_options ${warnings} "$<$<BOOL:${OPHIS_WARNINGS_AS_ERRORS}>:-Werror>"
+                 "$<$<BOOL:${OPHIS_CPU_ARCH}>:-march=${OPHIS_CPU_ARCH}>")
+target_compile_options(
+  ophis_build_options
+  INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${host_options};-Wpedantic>"
+            "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xcompiler=$<JOIN:$<FILTER:${host_options},EXCLUDE,^$>,$<COMMA>>>"
+            "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>")
 if(OPHIS_SANITIZE)
   target_compile_options(ophis_build_options INTERFACE -fsanitize=${OPHIS_SANITIZE} -fno-omit-frame-pointer
                          -fno-sanitize-recover=all)
@@ -42,6 +48,9 @@ function(ophis_assemble_library)
     set(headers ${PROJECT_SOURCE_DIR}/${layer}/include)
     if(EXISTS ${headers})
       file(GLOB_RECURSE files CONFIGURE_DEPENDS ${headers}/*.hpp)
+      if(NOT BACKEND STREQUAL "cuda")
+        list(FILTER files EXCLUDE REGEX "/cuda\\.hpp$")
+      endif()
       target_sources(ophis PUBLIC FILE_SET ${layer}_headers TYPE HEADERS BASE_DIRS ${headers} FILES ${files})
     endif()
   endforeach()

@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "backends/cpu/linear_cpu.hpp"
-#include "ophis/core/kokkos.hpp"
+#include "ophis/core/host_parallel.hpp"
 #include "ophis/core/simd.hpp"
-#include "ops/common/strided.hpp"
+#include "ops/common/dense.hpp"
 
 namespace ophis::linear_cpu {
 namespace {
@@ -45,17 +45,15 @@ struct Tile {
   Out* out;
   LinearShape shape;
   std::int64_t row_tiles;
-  float* scratch;  // per tile in flight: x, weight and out as float
+  float* scratch;  // per thread: x, weight and out as float
   std::int64_t scratch_stride;
-  Kokkos::Experimental::UniqueToken<HostExecSpace> token;
 
-  void operator()(std::int64_t item) const {
+  void operator()(std::int64_t item, int thread) const {
     const std::int64_t row = item % row_tiles * tile_rows;
     const std::int64_t first = item / row_tiles * tile_outs;
     const std::int64_t rows = std::min(tile_rows, shape.rows - row);
     const std::int64_t outs = std::min(tile_outs, shape.out_features - first);
-    const auto slot = token.acquire();
-    float* const x_scratch = scratch + slot * scratch_stride;
+    float* const x_scratch = scratch + thread * scratch_stride;
     float* const weight_scratch = x_scratch + tile_rows * shape.in_features;
     float* const out_scratch = weight_scratch + tile_outs * shape.in_features;
     const ConstMap a = as_float(x + row * shape.ldx, shape.ldx, rows, shape.in_features, x_scratch);
@@ -72,16 +70,13 @@ struct Tile {
               load<W>(out_scratch + r * outs + c, 1, count));
       }
     }
-    token.release(slot);
   }
 };
 
 template <class T, class Out>
 void run_tiles(ExecContext& exec, const LinearArgs& args) {
   const Tensor bias = as_dense_float32(exec, args.bias);
-  const HostExecSpace space;
   const LinearShape shape = linear_shape(args);
-  const Kokkos::Experimental::UniqueToken<HostExecSpace> token(space);
   const std::int64_t scratch_stride = (tile_rows + tile_outs) * shape.in_features + tile_rows * tile_outs;
   const std::int64_t row_tiles = (shape.rows + tile_rows - 1) / tile_rows;
   const Tile<T, Out> tile{args.x.data<T>(),
@@ -90,11 +85,9 @@ void run_tiles(ExecContext& exec, const LinearArgs& args) {
                           args.out.data<Out>(),
                           shape,
                           row_tiles,
-                          exec.workspace().take<float>(token.size() * scratch_stride),
-                          scratch_stride,
-                          token};
-  for_each_item(space, "ophis::linear::eigen", row_tiles * ((shape.out_features + tile_outs - 1) / tile_outs),
-                tile);
+                          exec.workspace().take<float>(num_threads() * scratch_stride),
+                          scratch_stride};
+  for_each_on_host(row_tiles * ((shape.out_features + tile_outs - 1) / tile_outs), tile);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include "backends/cpu/linear_cpu.hpp"
 #include "dnnl.hpp"
-#include "ops/common/strided.hpp"
+#include "ops/common/dense.hpp"
 
 namespace ophis::linear_cpu {
 namespace {

@@ -1,13 +1,17 @@
 #include <array>
 
+#include "backends/cuda/argmax_cuda.hpp"
 #include "ops/argmax/argmax_impl.hpp"
 #include "ops/argmax/argmax_kokkos.hpp"
 
 namespace ophis {
 
 std::span<const Implementation<ArgmaxArgs>> argmax_impls() {
-  static constexpr std::array list{
-      Implementation<ArgmaxArgs>{"kokkos", takes_everything, argmax_kokkos::forward},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<ArgmaxArgs>{"cuda", argmax_cuda::why_not, argmax_cuda::run},
+#endif
+        Implementation<ArgmaxArgs>{"kokkos", takes_everything, argmax_kokkos::forward},
   };
   return list;
 }

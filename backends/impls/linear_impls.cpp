@@ -1,6 +1,8 @@
 #include <array>
 
 #include "backends/cpu/linear_cpu.hpp"
+#include "backends/cuda/linear_cublaslt.hpp"
+#include "backends/cuda/linear_gemv.hpp"
 #include "ops/linear/linear_impl.hpp"
 #include "ops/linear/linear_kokkos.hpp"
 
@@ -8,8 +10,12 @@ namespace ophis {
 
 std::span<const Implementation<LinearArgs>> linear_impls() {
   static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<LinearArgs>{"cuda_gemv", linear_gemv::why_not, linear_gemv::run},
+        Implementation<LinearArgs>{"cublaslt", linear_cublaslt::why_not, linear_cublaslt::run},
+#endif
 #if OPHIS_HAS_ONEDNN
-    Implementation<LinearArgs>{"onednn", linear_cpu::why_not_onednn, linear_cpu::run_onednn},
+        Implementation<LinearArgs>{"onednn", linear_cpu::why_not_onednn, linear_cpu::run_onednn},
 #endif
         Implementation<LinearArgs>{"eigen", linear_cpu::why_not_eigen, linear_cpu::run_eigen},
         Implementation<LinearArgs>{"kokkos", takes_everything, linear_kokkos::run},

@@ -1,13 +1,17 @@
 #include <array>
 
+#include "backends/cuda/rms_norm_cuda.hpp"
 #include "ops/rms_norm/rms_norm_impl.hpp"
 #include "ops/rms_norm/rms_norm_kokkos.hpp"
 
 namespace ophis {
 
 std::span<const Implementation<RmsNormArgs>> rms_norm_impls() {
-  static constexpr std::array list{
-      Implementation<RmsNormArgs>{"kokkos", takes_everything, rms_norm_kokkos::forward},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<RmsNormArgs>{"cuda", rms_norm_cuda::why_not, rms_norm_cuda::run},
+#endif
+        Implementation<RmsNormArgs>{"kokkos", takes_everything, rms_norm_kokkos::forward},
   };
   return list;
 }

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "bench/support/floors.hpp"
+#include "ophis/core/copy.hpp"
+#include "ophis/core/graph.hpp"
 #include "ophis/ops/argmax.hpp"
 
 namespace ophis::bench {
@@ -56,16 +59,18 @@ double parity_error(ExecContext& exec, const LanguageModel& model) {
   input.input_ids = ids;
   const ForwardOutput whole = model.forward(exec, input);
   ModelCache cache = model.make_cache(1);
-  const OwnedTensor logits(DType::float32, {1, vocab_size});
+  const OwnedTensor logits(DType::float32, {1, vocab_size}, exec.device());
+  const OwnedTensor whole_logits = copy_to(exec, whole.logits, Device::cpu());
+  const OwnedTensor ids_there = copy_to(exec, ids, exec.device());
   double largest = 0.0, difference = 0.0;
   for (std::int64_t l = 0; l < seqlen; ++l) {
-    model.step(exec, ids->select(1, l), cache, logits);
-    exec.fence();
-    const float* const want = whole.logits->data<float>() + l * vocab_size;
+    model.step(exec, ids_there->select(1, l), cache, logits);
+    const OwnedTensor got = copy_to(exec, logits, Device::cpu());
+    const float* const want = whole_logits->data<float>() + l * vocab_size;
     for (std::int64_t v = 0; v < vocab_size; ++v) {
       largest = std::max(largest, std::fabs(static_cast<double>(want[v])));
       const double apart =
-          std::fabs(static_cast<double>(want[v]) - static_cast<double>(logits->data<float>()[v]));
+          std::fabs(static_cast<double>(want[v]) - static_cast<double>(got->data<float>()[v]));
       if (!(apart <= difference)) difference = apart;  // NaN sticks
     }
   }
@@ -81,13 +86,22 @@ class Measurement {
   void run() {
     const ModelOptions& options = m_report.options;
     const OwnedTensor ids = make_ids(options.batch, options.prompt_tokens, m_model.config().vocab_size);
-    const OwnedTensor next(DType::int64, {options.batch});
+    const OwnedTensor next(DType::int64, {options.batch}, m_exec.device());
     std::vector<double> prefill, decode;
     for (std::int64_t i = 0; i < options.repetitions; ++i) {
-      m_cache.reset();
+      m_cache.reset(m_exec);
       ForwardOutput output;
-      prefill.push_back(seconds(m_exec, [&] { output = prefill_once(ids, next); }));
-      decode.push_back(seconds(m_exec, [&] { decode_once(next, output.logits->select(1, 0)); }));
+      prefill.push_back(seconds([&] { output = prefill_once(ids, next); }));
+      const Tensor logits = output.logits->select(1, 0);
+      Graph step(m_exec, [&] {
+        m_model.step(m_exec, next, m_cache, logits);
+        argmax(m_exec, {logits, next});
+      });
+      for (int warm_up = 0; warm_up < 2; ++warm_up) step.run();
+      m_exec.fence();
+      decode.push_back(seconds([&] {
+        for (std::int64_t k = 0; k < options.new_tokens; ++k) step.run();
+      }));
     }
     fill_prefill(median(prefill));
     fill_decode(median(decode));
@@ -104,12 +118,14 @@ class Measurement {
     return output;
   }
 
-  void decode_once(const Tensor& next, const Tensor& logits) {
-    for (std::int64_t i = 0; i < m_report.options.new_tokens; ++i) {
-      m_model.step(m_exec, next, m_cache, logits);
-      argmax(m_exec, {logits, next});
-      m_exec.fence();
-    }
+  /// Wall time until the device is done.
+  double seconds(const std::function<void()>& work) {
+    using Clock = std::chrono::steady_clock;
+    m_exec.fence();
+    const Clock::time_point begin = Clock::now();
+    work();
+    m_exec.fence();
+    return std::chrono::duration<double>(Clock::now() - begin).count();
   }
 
   /// The weights of the embedding; those of the head have the same number.

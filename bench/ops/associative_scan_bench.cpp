@@ -15,6 +15,18 @@ struct RecurrenceArgs {
   Tensor products, h;  ///< of all a so far; the states
 };
 
+}  // namespace
+}  // namespace ophis::bench
+
+template <>
+std::vector<ophis::Tensor ophis::bench::RecurrenceArgs::*> ophis::parity::tensors_of() {
+  using ophis::bench::RecurrenceArgs;
+  return {&RecurrenceArgs::a, &RecurrenceArgs::x, &RecurrenceArgs::products, &RecurrenceArgs::h};
+}
+
+namespace ophis::bench {
+namespace {
+
 /// Two steps h -> a h + x in a row are one again.
 template <class Step>
 struct Compose {

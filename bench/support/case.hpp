@@ -85,7 +85,13 @@ class OpCase final : public Case {
     for (const Implementation<Args>& impl : m_op.implementations()) {
       if (impl.why_not(exec.device(), made.args) == nullptr) work.implementations.emplace_back(impl.name);
     }
-    work.run = [pool, op = m_op, args = made.args](ExecContext& on, const std::string& impl) {
+    Args args = made.args;
+    if (exec.device() != Device::cpu()) {
+      for (Tensor Args::*const tensor : parity::tensors_of<Args>()) {
+        if (args.*tensor) args.*tensor = pool->clone(exec, args.*tensor, exec.device());
+      }
+    }
+    work.run = [pool, op = m_op, args](ExecContext& on, const std::string& impl) {
       const ScopedImplementation forced(op.name, impl);
       op.run(on, args);
     };

@@ -22,9 +22,6 @@ class CacheFlusher {
   Buffer m_memory;
 };
 
-/// Seconds that `work` takes until the context is done with it.
-double seconds(ExecContext& exec, const std::function<void()>& work);
-
 /// A `linear` of (rows, in) with a weight (out, in).
 struct GemmShape {
   std::int64_t rows, in, out;

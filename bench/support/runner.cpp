@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ophis/core/timer.hpp"
+
 namespace ophis::bench {
 namespace {
 
@@ -28,13 +30,13 @@ std::string check_parity(ExecContext& exec, const Case& bench_case, Result& resu
 std::vector<double> measure(ExecContext& exec, const Work& work, const std::string& impl,
                             const Effort& effort, CacheFlusher& flusher) {
   const auto run = [&] { work.run(exec, impl); };
-  seconds(exec, run);  // the workspace grows in the first call
+  seconds_of(exec, run);  // the workspace grows in the first call
   std::vector<double> times;
   double total = 0.0;
   while (static_cast<int>(times.size()) < effort.least ||
          (total < effort.seconds && static_cast<int>(times.size()) < effort.most)) {
     flusher.flush();
-    times.push_back(seconds(exec, run));
+    times.push_back(seconds_of(exec, run));
     total += times.back();
   }
   std::sort(times.begin(), times.end());

@@ -1,21 +1,40 @@
 #include "ophis/core/buffer.hpp"
 
+#include <atomic>
 #include <new>
+
+#include "core/src/gpu.hpp"
 
 namespace ophis {
 namespace {
+
 constexpr std::align_val_t alignment{64};
-}
+
+std::atomic<std::uint64_t> allocations{0};
+
+}  // namespace
 
 Buffer::Buffer(std::size_t bytes, Device device) : m_bytes(bytes), m_device(device) {
-  if (device.type != DeviceType::cpu)
-    fail(ErrorCode::unsupported, "no memory on device ", device, " in this build");
   if (bytes == 0) return;
+  if (device.type != DeviceType::cpu) {
+    require_available(device);
+    m_data = gpu::allocate(bytes, device.index);
+    ++allocations;
+    return;
+  }
   m_data = ::operator new(bytes, alignment, std::nothrow);
   if (m_data == nullptr) fail(ErrorCode::out_of_memory, "could not allocate ", bytes, " bytes on ", device);
 }
 
-Buffer::~Buffer() { ::operator delete(m_data, alignment); }
+Buffer::~Buffer() {
+  if (m_data == nullptr) return;
+  if (m_device.type == DeviceType::cpu)
+    ::operator delete(m_data, alignment);
+  else
+    gpu::free(m_data, m_device.index);
+}
+
+std::uint64_t device_allocations() noexcept { return allocations; }
 
 OwnedTensor::OwnedTensor(DType dtype, const Dims& shape, Device device)
     : m_buffer(static_cast<std::size_t>(element_count(shape)) * size_of(dtype), device),

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "core/src/gpu.hpp"
 #include "ophis/core/error.hpp"
 
 namespace ophis {
@@ -32,11 +33,26 @@ Device parse_device(std::string_view name) {
     OPHIS_REQUIRE(index == 0, "device '", name, "': there is one cpu, number 0");
     return Device::cpu();
   }
-  if (type == "cuda" || type == "hip") {
-    fail(ErrorCode::unsupported, "device '", name,
-         "': this build has the cpu only; build with -DBACKEND=", type);
+  for (const DeviceType known : {DeviceType::cuda, DeviceType::hip}) {
+    if (type != to_string(known)) continue;
+    if (gpu::type() != known) {
+      fail(ErrorCode::unsupported, "device '", name, "': this build has no ", type,
+           "; build with -DBACKEND=", type);
+    }
+    return {known, index};
   }
   fail(ErrorCode::invalid_argument, "unknown device '", name, "'; known: cpu, cuda, cuda:N, hip, hip:N");
+}
+
+std::string why_unavailable(Device device) {
+  if (device.type == DeviceType::cpu) return device.index == 0 ? "" : "there is one cpu, number 0";
+  if (device.type != gpu::type()) return detail::concat("this build has no ", to_string(device.type));
+  return gpu::why_not(device.index);
+}
+
+void require_available(Device device) {
+  const std::string reason = why_unavailable(device);
+  if (!reason.empty()) fail(ErrorCode::unsupported, "device ", device, " cannot be used: ", reason);
 }
 
 std::ostream& operator<<(std::ostream& out, Device device) {

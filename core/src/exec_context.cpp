@@ -2,15 +2,46 @@
 
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 
+#include "core/src/gpu.hpp"
 #include "ophis/core/kokkos.hpp"
 
+#if defined(OPHIS_HAS_GPU)
+#define KOKKOS_IMPL_PUBLIC_INCLUDE  // the header below is not public
+#include <impl/Kokkos_ExecSpaceManager.hpp>
+#endif
+
 namespace ophis {
+namespace {
+
+#if defined(OPHIS_HAS_GPU)
+/// Stands in for Kokkos' GPU backend on a machine whose GPU cannot be used, so that the CPU's still starts.
+struct AbsentSpace final : Kokkos::Impl::ExecSpaceBase {
+  void initialize(const Kokkos::InitializationSettings&) override {}
+  void finalize() override {}
+  void static_fence(const std::string&) override {}
+  void print_configuration(std::ostream&, bool) override {}
+};
+
+void skip_unusable_gpu() {
+  if (gpu::why_not(0).empty()) return;
+  // The name under which Kokkos registers its backend.
+  const char* const name = gpu::type() == DeviceType::cuda ? "150_Cuda" : "150_HIP";
+  Kokkos::Impl::ExecSpaceManager::get_instance().register_space_factory(name,
+                                                                        std::make_unique<AbsentSpace>());
+}
+#else
+void skip_unusable_gpu() {}
+#endif
+
+}  // namespace
 
 void initialize(const RuntimeOptions& options) {
   static std::once_flag once;
   std::call_once(once, [&] {
     if (Kokkos::is_initialized()) return;
+    skip_unusable_gpu();
     Kokkos::InitializationSettings settings;
     settings.set_disable_warnings(true);
     if (options.num_threads > 0) settings.set_num_threads(options.num_threads);
@@ -27,17 +58,48 @@ int num_threads() {
 }
 
 struct ExecContext::Impl {
-  explicit Impl(Device on) : device(on), workspace(on) {}
+  Impl(Device on, void* given_stream)
+      : device(on), workspace(on, [this] { fence(); }), owns_stream(given_stream == nullptr) {
+#if defined(OPHIS_HAS_GPU)
+    if (device.type == DeviceType::cpu) return;
+    stream = owns_stream ? gpu::create_stream(device.index) : given_stream;
+    gpu_space.emplace(static_cast<NativeStream>(stream));
+#endif
+  }
+  ~Impl() {
+    if (device.type == DeviceType::cpu) return;
+    try {
+      fence();
+    } catch (const Error&) {  // it has been reported, or nobody asked
+    }
+#if defined(OPHIS_HAS_GPU)
+    gpu_space.reset();
+#endif
+    if (owns_stream) gpu::destroy_stream(stream, device.index);
+  }
+
+  void fence() {
+    if (device.type == DeviceType::cpu)
+      HostExecSpace{}.fence("ophis::ExecContext::fence");
+    else
+      gpu::synchronize(stream, device.index);
+  }
+
   Device device;
   Workspace workspace;
+  bool owns_stream;
+  gpu::Stream stream = nullptr;
+#if defined(OPHIS_HAS_GPU)
+  std::optional<GpuExecSpace> gpu_space;
+#endif
 };
 
-ExecContext::ExecContext(Device device) {
+ExecContext::ExecContext(Device device) : ExecContext(device, nullptr) {}
+
+ExecContext::ExecContext(Device device, void* native_stream) {
+  require_available(device);
   initialize();
-  if (device.type != DeviceType::cpu) {
-    fail(ErrorCode::unsupported, "device ", device, " is not available: this build has the cpu only");
-  }
-  m_impl = std::make_unique<Impl>(device);
+  m_impl = std::make_unique<Impl>(device, native_stream);
 }
 
 ExecContext::~ExecContext() = default;
@@ -46,9 +108,11 @@ ExecContext& ExecContext::operator=(ExecContext&&) noexcept = default;
 
 Device ExecContext::device() const noexcept { return m_impl->device; }
 Workspace& ExecContext::workspace() noexcept { return m_impl->workspace; }
+void* ExecContext::native_stream() const noexcept { return m_impl->stream; }
+void ExecContext::fence() { m_impl->fence(); }
 
-void ExecContext::fence() {
-  with_exec_space(*this, [](const auto& space) { space.fence("ophis::ExecContext::fence"); });
-}
+#if defined(OPHIS_HAS_GPU)
+const GpuExecSpace& ExecContextAccess::gpu_space(const ExecContext& exec) { return *exec.m_impl->gpu_space; }
+#endif
 
 }  // namespace ophis

@@ -4,7 +4,8 @@
 
 namespace ophis {
 namespace {
-constexpr std::size_t alignment = 64;
+constexpr std::size_t least_block = std::size_t{1} << 20;
+constexpr std::size_t alignment = 256;  // what a GPU's widest accesses want
 }  // namespace
 
 Tensor Workspace::take_tensor(DType dtype, const Dims& shape) {
@@ -26,7 +27,7 @@ void* Workspace::take_bytes(std::size_t bytes) {
     m_used = 0;
   }
   if (m_block == m_blocks.size()) {
-    m_blocks.emplace_back(std::max({bytes, m_next_block, capacity()}), m_device);
+    m_blocks.emplace_back(std::max({bytes, least_block, capacity()}), m_device);
     m_used = 0;
   }
   void* const result = static_cast<char*>(m_blocks[m_block].data()) + m_used;
@@ -38,9 +39,13 @@ void Workspace::rewind(std::size_t block, std::size_t used) {
   m_block = block;
   m_used = used;
   --m_depth;
-  if (m_depth == 0 && m_blocks.size() > 1) {  // next time one block of the whole size
-    m_next_block = capacity();
+  if (m_depth == 0 &&
+      m_blocks.size() > 1) {  // one block of the whole size, so that next time nothing is allocated
+    const std::size_t total = capacity();
+    if (m_fence) m_fence();
     m_blocks.clear();
+    m_blocks.emplace_back(total, m_device);
+    m_block = 0;
   }
 }
 

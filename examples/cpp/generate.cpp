@@ -11,7 +11,8 @@ int main(int argc, char** argv) try {
   const std::string folder = argc > 1 ? argv[1] : "examples/models/mamba2-tiny";
   const std::string prompt = argc > 2 ? argv[2] : "JULIET:";
 
-  const auto model = ophis::LanguageModel::load(folder, {.dtype = ophis::DType::float32, .progress = {}});
+  const auto model =
+      ophis::LanguageModel::load(folder, {.dtype = ophis::DType::float32, .device = {}, .progress = {}});
   const auto tokenizer = ophis::Tokenizer::from_file(folder);
   ophis::StreamDecoder text(tokenizer);
 

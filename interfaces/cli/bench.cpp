@@ -27,9 +27,9 @@ struct ModelOptions {
   bench::ModelOptions bench;
   bool json = false;
 
-  LanguageModel load() const {
-    if (!model.name.empty()) return model.load(dtype.value());
-    return LanguageModel::random(published_model_config(shape), dtype.value(), 0);
+  LanguageModel load(Device device) const {
+    if (!model.name.empty()) return model.load(dtype.value(), device);
+    return LanguageModel::random(published_model_config(shape), dtype.value(), 0, device);
   }
 };
 
@@ -55,7 +55,7 @@ int run_model(const ModelOptions& options) {
   ExecContext exec = options.compute.make_context();
   ProgressLine line;
   line.show("making or loading the weights");
-  const LanguageModel model = options.load();
+  const LanguageModel model = options.load(exec.device());
   line.show("measuring");
   bench::ModelOptions bench = options.bench;
   bench.name = options.model.name.empty() ? options.shape : options.model.name;

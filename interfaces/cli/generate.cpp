@@ -83,7 +83,7 @@ int run(const Options& options) {
   const Tokenizer tokenizer = options.tokenizer.load(options.model);
   ExecContext exec = options.compute.make_context();
   const Stopwatch load_watch;
-  const LanguageModel model = options.model.load(options.dtype.value());
+  const LanguageModel model = options.model.load(options.dtype.value(), exec.device());
   const double load_seconds = load_watch.seconds();
 
   const TokenIds prompt = options.prompt_ids(tokenizer, model.config());

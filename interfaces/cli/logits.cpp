@@ -8,6 +8,7 @@
 #include "interfaces/cli/commands.hpp"
 #include "interfaces/cli/options.hpp"
 #include "interfaces/cli/output.hpp"
+#include "ophis/core/copy.hpp"
 #include "ophis/models/checkpoint.hpp"
 #include "ophis/models/safetensors_writer.hpp"
 #include "ophis/ops/argmax.hpp"
@@ -47,16 +48,28 @@ Input read_input(const Options& options) {
   return input;
 }
 
-std::vector<NamedTensor> named_outputs(const ForwardOutput& output) {
-  std::vector<NamedTensor> tensors{{"logits", output.logits}};
-  for (std::size_t i = 0; i < output.hidden_states.size(); ++i) {
-    tensors.push_back({fmt::format("hidden_states.{}", i), output.hidden_states[i]});
+/// A model's output on the host.
+struct Output {
+  OwnedTensor logits;
+  std::vector<OwnedTensor> hidden_states;
+
+  Output(ExecContext& exec, const ForwardOutput& from) : logits(copy_to(exec, from.logits, Device::cpu())) {
+    for (const Tensor& tensor : from.hidden_states)
+      hidden_states.push_back(copy_to(exec, tensor, Device::cpu()));
   }
-  return tensors;
-}
+
+  std::vector<NamedTensor> named() const {
+    std::vector<NamedTensor> tensors{{"logits", logits}};
+    for (std::size_t i = 0; i < hidden_states.size(); ++i) {
+      tensors.push_back({fmt::format("hidden_states.{}", i), hidden_states[i]});
+    }
+    return tensors;
+  }
+};
 
 /// The most probable next token of each sequence.
-std::vector<std::int64_t> next_ids(ExecContext& exec, const Tensor& logits) {
+std::vector<std::int64_t> next_ids(const Tensor& logits) {
+  ExecContext exec;
   std::vector<std::int64_t> ids(static_cast<std::size_t>(logits.extent(0)));
   argmax(exec,
          {logits.select(1, logits.extent(1) - 1), Tensor(ids.data(), DType::int64, {logits.extent(0)})});
@@ -67,20 +80,21 @@ std::vector<std::int64_t> next_ids(ExecContext& exec, const Tensor& logits) {
 int run(const Options& options) {
   const Input input = read_input(options);
   ExecContext exec = options.compute.make_context();
-  const LanguageModel model = options.model.load(options.dtype.value());
+  const LanguageModel model = options.model.load(options.dtype.value(), exec.device());
   const Stopwatch watch;
-  const ForwardOutput output = model.forward(exec, {.input_ids = input.input_ids,
-                                                    .inputs_embeds = {},
-                                                    .attention_mask = input.attention_mask,
-                                                    .labels = {},
-                                                    .logits_to_keep = options.logits_to_keep,
-                                                    .logits_positions = {},
-                                                    .output_hidden_states = options.hidden_states});
+  const ForwardOutput forward = model.forward(exec, {.input_ids = input.input_ids,
+                                                     .inputs_embeds = {},
+                                                     .attention_mask = input.attention_mask,
+                                                     .labels = {},
+                                                     .logits_to_keep = options.logits_to_keep,
+                                                     .logits_positions = {},
+                                                     .output_hidden_states = options.hidden_states});
   const double seconds = watch.seconds();
-  const std::vector<NamedTensor> tensors = named_outputs(output);
+  const Output output(exec, forward);
+  const std::vector<NamedTensor> tensors = output.named();
   save_safetensors(options.out, tensors);
 
-  const std::vector<std::int64_t> next = next_ids(exec, output.logits);
+  const std::vector<std::int64_t> next = next_ids(output.logits);
   if (!options.json) {
     fmt::print(stderr, "forward {:.3f} s; wrote {}\n", seconds, options.out);
     for (const NamedTensor& named : tensors) {

@@ -57,7 +57,9 @@ void add_json_option(CLI::App& command, bool& json) {
 }
 
 void ComputeOptions::add_to(CLI::App& command) {
-  command.add_option("--device", device, "Where to compute: cpu")
+  command
+      .add_option("--device", device,
+                  "Where to compute: cpu; cuda or cuda:N where the program was built for it")
       ->check(accepted_by(parse_device, ""))
       ->capture_default_str();
   command.add_option("--threads", threads, "CPU threads (default: OMP_NUM_THREADS, or one a core)")
@@ -108,10 +110,11 @@ std::filesystem::path ModelOption::folder() const {
        " is not there; name a folder by --model, or the folder of the bundled models by OPHIS_MODELS");
 }
 
-LanguageModel ModelOption::load(DType dtype) const {
+LanguageModel ModelOption::load(DType dtype, Device device) const {
   ProgressLine line;
   LoadOptions options;
   options.dtype = dtype;
+  options.device = device;
   options.progress = [&](std::uint64_t done, std::uint64_t total) {
     line.show("loading", done, total, format_bytes(done));
   };

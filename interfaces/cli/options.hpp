@@ -46,8 +46,8 @@ struct ModelOption {
   /// The folder as given, or the bundled model of that name; without --model the default one.
   /// Throws Error(not_found).
   std::filesystem::path folder() const;
-  /// Loads the weights; a slow load shows its progress.
-  LanguageModel load(DType dtype) const;
+  /// Loads the weights to a device; a slow load shows its progress.
+  LanguageModel load(DType dtype, Device device) const;
 };
 
 /// --tokenizer

@@ -69,7 +69,7 @@ int run(const Options& options) {
   OPHIS_REQUIRE(tokens.size() >= 2, "perplexity: ", options.text, " has ", tokens.size(),
                 " tokens, but at least 2 are needed");
   ExecContext exec = options.compute.make_context();
-  const LanguageModel model = options.model.load(options.dtype.value());
+  const LanguageModel model = options.model.load(options.dtype.value(), exec.device());
   const Stopwatch watch;
   const Loss loss = text_loss(model, exec, {tokens.begin(), tokens.end()}, options.window);
   const double seconds = watch.seconds();

@@ -1,22 +1,22 @@
 #include "models/src/block_common.hpp"
 
 #include <cmath>
-#include <cstring>
 
+#include "ophis/core/copy.hpp"
 #include "ophis/ops/causal_conv1d.hpp"
 #include "ophis/ops/mask_positions.hpp"
 
 namespace ophis {
-void BlockState::reset() {
-  for (const Tensor& tensor : {conv_memory.view(), ssm.view()}) {
-    if (tensor.count() > 0) std::memset(tensor.raw(), 0, tensor.bytes());
-  }
+
+void BlockState::reset(ExecContext& exec) {
+  fill_with_zeros(exec, conv_memory);
+  fill_with_zeros(exec, ssm);
 }
 
 Parameter load_conv_weight(const ParameterSource& source, std::int64_t dim, std::int64_t width) {
   Parameter parameter = require_parameter(source, "conv1d.weight", {dim, width});
   parameter.tensor = parameter.tensor.transpose(0, 1);
-  Parameter dense = own(convert(parameter.tensor, DType::float32));
+  Parameter dense = source.placement().put(own(convert(parameter.tensor, DType::float32)));
   dense.tensor = dense.tensor.transpose(0, 1);
   return dense;
 }
@@ -25,7 +25,7 @@ Parameter load_A(const ParameterSource& source, const Dims& shape) {
   OwnedTensor A = convert(require_parameter(source, "A_log", shape).tensor, DType::float32);
   float* const values = A->data<float>();
   for (std::int64_t i = 0; i < A->count(); ++i) values[i] = -std::exp(values[i]);
-  return own(std::move(A));
+  return source.placement().put(own(std::move(A)));
 }
 
 Parameter load_optional(bool wanted, const ParameterSource& source, const std::string& name,
@@ -33,10 +33,13 @@ Parameter load_optional(bool wanted, const ParameterSource& source, const std::s
   return wanted ? require_parameter(source, name, shape, DType::float32) : Parameter{};
 }
 
-BlockState make_block_state(std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv, DType dtype,
-                            const Dims& ssm_shape) {
-  BlockState state{OwnedTensor(dtype, {batch, d_conv - 1, conv_dim}), OwnedTensor(DType::float32, ssm_shape)};
-  state.reset();
+BlockState make_block_state(Device device, std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv,
+                            DType dtype, const Dims& ssm_shape) {
+  BlockState state{OwnedTensor(dtype, {batch, d_conv - 1, conv_dim}, device),
+                   OwnedTensor(DType::float32, ssm_shape, device)};
+  ExecContext exec(device);
+  state.reset(exec);
+  exec.fence();
   return state;
 }
 

@@ -9,18 +9,20 @@
 
 namespace ophis {
 
-/// conv1d.weight as (dim, width), its memory dense along dim, in float32, as causal_conv1d reads it fastest.
+/// conv1d.weight, in its place, as (dim, width), its memory dense along dim, in float32, as causal_conv1d
+/// reads it fastest.
 Parameter load_conv_weight(const ParameterSource& source, std::int64_t dim, std::int64_t width);
 
-/// -exp(A_log), in float32.
+/// -exp(A_log), in float32, in its place.
 Parameter load_A(const ParameterSource& source, const Dims& shape);
 
 /// A parameter that the configuration may leave out.
 Parameter load_optional(bool wanted, const ParameterSource& source, const std::string& name,
                         const Dims& shape);
 
-BlockState make_block_state(std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv, DType dtype,
-                            const Dims& ssm_shape);
+/// A state of zeros.
+BlockState make_block_state(Device device, std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv,
+                            DType dtype, const Dims& ssm_shape);
 
 /// x with zeros where the mask is 0, in the workspace; x itself without a mask. A block with a bias in
 /// in_proj still feeds that bias to its convolution at padded positions, as transformers does.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "ophis/core/graph.hpp"
+#include "ophis/core/readback.hpp"
 #include "ophis/ops/argmax.hpp"
 
 namespace ophis {
@@ -92,7 +94,7 @@ GenerationResult generate(const LanguageModel& model, ExecContext& exec, std::sp
   GenerationResult result;
   result.prompt_tokens = padded.tokens;
   ModelCache cache = model.make_cache(batch);
-  const OwnedTensor next(DType::int64, {batch});
+  const OwnedTensor next(DType::int64, {batch}, exec.device());
 
   const Clock::time_point start = Clock::now();
   ForwardInput input;
@@ -103,18 +105,32 @@ GenerationResult generate(const LanguageModel& model, ExecContext& exec, std::sp
   const ForwardOutput prefill = model.forward(exec, input);
   const Tensor logits = prefill.logits->select(1, 0);
   argmax(exec, {logits, next});
+  // A GPU computes the token after the next while the host looks at the next.
+  const std::int64_t ahead = exec.device() == Device::cpu() ? 0 : 1;
+  Readback tokens(exec, next, static_cast<int>(ahead) + 1);
+  tokens.post();
+  Graph step(exec, [&] {
+    model.step(exec, next, cache, logits);
+    argmax(exec, {logits, next});
+  });
   exec.fence();
   result.prefill_seconds = seconds_since(start);
 
   const Clock::time_point decode_start = Clock::now();
-  bool goes_on = options.max_new_tokens > 0 && progress.take(next);
-  for (std::int64_t count = 1; goes_on && count < options.max_new_tokens; ++count) {
-    model.step(exec, next, cache, logits);
-    argmax(exec, {logits, next});
-    exec.fence();
-    ++result.steps;
-    goes_on = progress.take(next);
+  std::int64_t posted = 1;
+  const auto post_up_to = [&](std::int64_t count) {
+    for (; posted < std::min(count, options.max_new_tokens); ++posted) {
+      step.run();
+      tokens.post();
+    }
+  };
+  bool goes_on = options.max_new_tokens > 0;
+  for (std::int64_t count = 1; goes_on; ++count) {
+    post_up_to(count + ahead);
+    goes_on = progress.take(tokens.take()) && count < options.max_new_tokens;
+    if (goes_on) ++result.steps;
   }
+  exec.fence();
   result.decode_seconds = seconds_since(decode_start);
   result.ids = std::move(progress).ids();
   return result;

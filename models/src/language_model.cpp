@@ -43,8 +43,8 @@ std::size_t ModelCache::bytes() const noexcept {
   return total;
 }
 
-void ModelCache::reset() {
-  for (BlockState& state : m_layers) state.reset();
+void ModelCache::reset(ExecContext& exec) {
+  for (BlockState& state : m_layers) state.reset(exec);
   m_seqlen = 0;
 }
 
@@ -54,11 +54,14 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
   OPHIS_REQUIRE(is_compute_dtype(dtype), folder.string(), ": a model cannot compute in ", dtype,
                 "; choose float32, bfloat16 or float16");
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder, options.progress));
-  const ParameterSource source([checkpoint](const std::string& name) {
-    return checkpoint->contains(name) ? Parameter{checkpoint->tensor(name), checkpoint} : Parameter{};
-  });
+  const Placement placement(options.device);
+  const ParameterSource source(
+      [checkpoint](const std::string& name) {
+        return checkpoint->contains(name) ? Parameter{checkpoint->tensor(name), checkpoint} : Parameter{};
+      },
+      placement);
   try {
-    LanguageModel model(config, dtype);
+    LanguageModel model(config, dtype, options.device);
     const std::string embedding = existing_name(
         *checkpoint, {"backbone.embeddings.weight", "backbone.embedding.weight", "model.embedding.weight"});
     const std::string prefix = embedding.substr(0, embedding.find('.') + 1);
@@ -70,24 +73,28 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
       model.add_layer(layer.under("norm."), make_block(config, layer.under("mixer."), dtype));
     }
     model.add_layer(source.under(prefix + "norm_f."), nullptr);
+    placement.finish();
     return model;
   } catch (const Error& error) {
     fail(error.code(), folder.string(), ": ", error.what());
   }
 }
 
-LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed) {
-  LanguageModel model(config, dtype);
+LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,
+                                    Device device) {
+  const Placement placement(device);
+  LanguageModel model(config, dtype, device);
   const auto table = [&](std::uint64_t table_seed) {
     const Parameter values =
         initial_embedding(config.vocab_size, config.d_model, config.initializer_range, table_seed);
-    return require_parameter(ParameterSource(ParameterMap{{"weight", values}}), "weight",
+    return require_parameter(ParameterSource(ParameterMap{{"weight", values}}, placement), "weight",
                              values.tensor.shape(), dtype);
   };
   const Parameter embedding = table(seed);
   model.set_embedding(embedding, config.tie_embeddings ? embedding : table(seed + 1));
   const ParameterSource norm(
-      ParameterMap{{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}});
+      ParameterMap{{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}},
+      placement);
   const double residual_scale =
       config.rescale_prenorm_residual ? std::sqrt(static_cast<double>(config.n_layer)) : 1.0;
   for (std::int64_t i = 0; i < config.n_layer; ++i) {
@@ -95,9 +102,10 @@ LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dty
     const ParameterMap parameters =
         std::visit([&](const auto& mixer) { return initial_parameters(mixer, layer_seed, residual_scale); },
                    config.mixer);
-    model.add_layer(norm, make_block(config, ParameterSource(parameters), dtype));
+    model.add_layer(norm, make_block(config, ParameterSource(parameters, placement), dtype));
   }
   model.add_layer(norm, nullptr);
+  placement.finish();
   return model;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "ophis/core/copy.hpp"
 #include "ophis/ops/activation.hpp"
 #include "ophis/ops/cross_entropy.hpp"
 
@@ -26,6 +27,7 @@ LanguageModel::Pass::Pass(const LanguageModel& model, ExecContext& exec, const F
   m_batch = given.extent(0);
   m_seqlen = given.extent(1);
   check();
+  check_ids();
   m_wanted = wanted_positions();
 }
 
@@ -47,14 +49,32 @@ void LanguageModel::Pass::check() const {
                 ", but the input has ", m_batch);
 }
 
+/// A GPU cannot report an id outside the vocabulary, so ids are looked at while they are here.
+void LanguageModel::Pass::check_ids() const {
+  const Tensor& ids = m_input.input_ids;
+  if (!ids || ids.device() != Device::cpu() || m_exec.device() == Device::cpu()) return;
+  OPHIS_REQUIRE(ids.dtype() == DType::int64 || ids.dtype() == DType::int32, "forward: input_ids are ", ids,
+                ", but must be int64 or int32");
+  const std::int64_t vocab_size = m_model.m_config.vocab_size;
+  for (std::int64_t b = 0; b < m_batch; ++b) {
+    for (std::int64_t l = 0; l < m_seqlen; ++l) {
+      const Tensor at = ids.select(0, b).select(0, l);
+      const std::int64_t id =
+          ids.dtype() == DType::int64 ? *at.data<std::int64_t>() : *at.data<std::int32_t>();
+      OPHIS_REQUIRE(id >= 0 && id < vocab_size, "forward: input_ids hold ", id, " at ", Dims{b, l},
+                    ", but must hold values from 0 to ", vocab_size - 1);
+    }
+  }
+}
+
 std::vector<std::int64_t> LanguageModel::Pass::wanted_positions() const {
   const Tensor& given = m_input.logits_positions;
   std::vector<std::int64_t> wanted;
   if (given) {
     OPHIS_REQUIRE(m_input.logits_to_keep == 0, "forward: give either logits_to_keep or logits_positions");
-    OPHIS_REQUIRE(
-        given.rank() == 1 && given.dtype() == DType::int64 && given.is_contiguous() && given.count() > 0,
-        "forward: logits_positions are ", given, ", but must be contiguous int64 (kept)");
+    OPHIS_REQUIRE(given.rank() == 1 && given.dtype() == DType::int64 && given.is_contiguous() &&
+                      given.count() > 0 && given.device() == Device::cpu(),
+                  "forward: logits_positions are ", given, ", but must be contiguous int64 (kept)");
     wanted.assign(given.data<std::int64_t>(), given.data<std::int64_t>() + given.count());
     for (const std::int64_t position : wanted) {
       OPHIS_REQUIRE(position >= 0 && position < m_seqlen, "forward: logits_positions has ", position,
@@ -90,13 +110,20 @@ void LanguageModel::Pass::normalise(const LanguageModelConfig& config, ExecConte
 
 ForwardOutput LanguageModel::Pass::run() {
   const LanguageModelConfig& config = m_model.m_config;
-  m_output.logits =
-      OwnedTensor(DType::float32, {m_batch, static_cast<std::int64_t>(m_wanted.size()), config.vocab_size});
+  const Device device = m_exec.device();
+  const Workspace::Scope scope(m_exec.workspace());
+  m_input_ids = on_device(m_exec, m_input.input_ids);
+  m_inputs_embeds = on_device(m_exec, m_input.inputs_embeds);
+  m_attention_mask = on_device(m_exec, m_input.attention_mask);
+  m_labels = on_device(m_exec, m_input.labels);
+  if (m_labels) m_losses = m_exec.workspace().take_tensor(DType::float32, {m_batch, m_seqlen - 1});
+  m_output.logits = OwnedTensor(
+      DType::float32, {m_batch, static_cast<std::int64_t>(m_wanted.size()), config.vocab_size}, device);
   if (m_input.output_hidden_states) {
     const DType residual_dtype = config.residual_in_fp32 ? DType::float32 : m_model.m_dtype;
     for (std::int64_t i = 0; i <= config.n_layer; ++i) {
       m_output.hidden_states.emplace_back(i < config.n_layer ? residual_dtype : m_model.m_dtype,
-                                          Dims{m_batch, m_seqlen, config.d_model});
+                                          Dims{m_batch, m_seqlen, config.d_model}, device);
     }
   }
   const std::int64_t piece = std::max<std::int64_t>(1, max_positions_per_pass / m_batch);
@@ -108,23 +135,25 @@ ForwardOutput LanguageModel::Pass::run() {
   }
   if (cache) cache->m_seqlen += m_seqlen;
   m_exec.fence();
-  if (m_input.labels) m_output.loss = m_loss_sum / static_cast<double>(m_loss_count);
+  if (m_input.labels) m_output.loss = mean_loss();
   return std::move(m_output);
 }
 
 Tensor LanguageModel::Pass::embed(std::int64_t begin, std::int64_t end) {
   const Tensor x =
       m_exec.workspace().take_tensor(m_model.m_dtype, {m_batch, end - begin, m_model.m_config.d_model});
-  if (m_input.input_ids) {
-    embedding(m_exec, {m_input.input_ids.slice(1, begin, end), m_model.m_embedding.tensor, x});
+  if (m_input_ids) {
+    embedding(m_exec, {m_input_ids.slice(1, begin, end), m_model.m_embedding.tensor, x});
     return x;
   }
   // Rows of the given embeddings, gathered and converted by the same op.
   const std::int64_t count = end - begin;
-  const Tensor rows = m_exec.workspace().take_tensor(DType::int64, {count});
-  std::iota(rows.data<std::int64_t>(), rows.data<std::int64_t>() + count, begin);
+  const OwnedTensor numbers(DType::int64, {count});
+  std::iota(numbers->data<std::int64_t>(), numbers->data<std::int64_t>() + count, begin);
+  const Tensor rows = on_device(m_exec, numbers);
+  m_exec.fence();  // the numbers have left the host
   for (std::int64_t b = 0; b < m_batch; ++b) {
-    embedding(m_exec, {rows, m_input.inputs_embeds.select(0, b), x.select(0, b)});
+    embedding(m_exec, {rows, m_inputs_embeds.select(0, b), x.select(0, b)});
   }
   return x;
 }
@@ -136,7 +165,7 @@ void LanguageModel::Pass::run_piece(std::int64_t begin, std::int64_t end, ModelC
   const Tensor normed = m_exec.workspace().take_tensor(m_model.m_dtype, x.shape());
   const Tensor residual =
       m_exec.workspace().take_tensor(config.residual_in_fp32 ? DType::float32 : m_model.m_dtype, x.shape());
-  const Tensor mask = m_input.attention_mask ? m_input.attention_mask.slice(1, begin, end) : Tensor();
+  const Tensor mask = m_attention_mask ? m_attention_mask.slice(1, begin, end) : Tensor();
   const bool keep_hidden = m_input.output_hidden_states;
   const auto hidden = [&](std::size_t i) { return m_output.hidden_states[i]->slice(1, begin, end); };
   const auto n_layer = static_cast<std::size_t>(config.n_layer);
@@ -179,26 +208,37 @@ void LanguageModel::Pass::add_losses(const Tensor& normed, std::int64_t begin, s
   const std::int64_t last = std::min(end, m_seqlen - 1);  // the last position has no label after it
   const Tensor logits =
       m_exec.workspace().take_tensor(DType::float32, {loss_rows, m_model.m_config.vocab_size});
-  const Tensor losses = m_exec.workspace().take_tensor(DType::float32, {loss_rows});
   for (std::int64_t b = 0; b < m_batch; ++b) {
-    const Tensor labels = m_input.labels.select(0, b);
     for (std::int64_t l = begin; l < last; l += loss_rows) {
       const std::int64_t count = std::min(loss_rows, last - l);
-      const Tensor some_logits = logits.slice(0, 0, count), some_losses = losses.slice(0, 0, count);
-      const Tensor targets = labels.slice(0, l + 1, l + 1 + count);
+      const Tensor some_logits = logits.slice(0, 0, count);
       linear(m_exec, {normed.select(0, b).slice(0, l - begin, l - begin + count),
                       m_model.m_head.tensor,
                       {},
                       some_logits});
-      cross_entropy(m_exec, {some_logits, targets, ignored_label, some_losses});
-      m_exec.fence();
-      for (std::int64_t i = 0; i < count; ++i) {
-        if (targets.data<std::int64_t>()[i * targets.stride(0)] == ignored_label) continue;
-        m_loss_sum += static_cast<double>(some_losses.data<float>()[i]);
-        ++m_loss_count;
-      }
+      cross_entropy(m_exec, {some_logits, m_labels.select(0, b).slice(0, l + 1, l + 1 + count), ignored_label,
+                             m_losses.select(0, b).slice(0, l, l + count)});
     }
   }
+}
+
+double LanguageModel::Pass::mean_loss() const {
+  const OwnedTensor losses = copy_to(m_exec, m_losses, Device::cpu());
+  OwnedTensor copied_labels;
+  const bool labels_here = m_input.labels.device() == Device::cpu();
+  if (!labels_here) copied_labels = copy_to(m_exec, m_input.labels, Device::cpu());
+  const Tensor& labels = labels_here ? m_input.labels : copied_labels.view();
+  double sum = 0.0;
+  std::int64_t count = 0;
+  for (std::int64_t b = 0; b < m_batch; ++b) {
+    for (std::int64_t l = 0; l + 1 < m_seqlen; ++l) {
+      const Tensor label = labels.select(0, b).select(0, l + 1);
+      if (*label.data<std::int64_t>() == ignored_label) continue;
+      sum += static_cast<double>(*losses->select(0, b).select(0, l).data<float>());
+      ++count;
+    }
+  }
+  return sum / static_cast<double>(count);
 }
 
 }  // namespace ophis

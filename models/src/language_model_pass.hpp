@@ -39,6 +39,7 @@ class LanguageModel::Pass {
                         const Tensor& x, const Tensor& residual, const Tensor& sum, const Tensor& out);
 
   void check() const;
+  void check_ids() const;
   /// The positions whose logits are wanted, rising or not; empty: all.
   std::vector<std::int64_t> wanted_positions() const;
   /// The embeddings of positions [begin, end).
@@ -46,6 +47,8 @@ class LanguageModel::Pass {
   void run_piece(std::int64_t begin, std::int64_t end, ModelCache* cache);
   void add_logits(const Tensor& normed, std::int64_t begin, std::int64_t end);
   void add_losses(const Tensor& normed, std::int64_t begin, std::int64_t end);
+  /// The mean of the losses whose labels count.
+  double mean_loss() const;
 
   const LanguageModel& m_model;
   ExecContext& m_exec;
@@ -53,8 +56,8 @@ class LanguageModel::Pass {
   std::int64_t m_batch = 0, m_seqlen = 0;
   std::vector<std::int64_t> m_wanted;
   ForwardOutput m_output;
-  double m_loss_sum = 0.0;
-  std::int64_t m_loss_count = 0;
+  Tensor m_input_ids, m_inputs_embeds, m_attention_mask;  // on the device
+  Tensor m_labels, m_losses;  // (batch, seqlen) int64 and (batch, seqlen - 1) float32, on the device
 };
 
 }  // namespace ophis

@@ -9,6 +9,7 @@ namespace ophis {
 Mamba::Mamba(const MambaConfig& config, const ParameterSource& source, DType dtype)
     : m_config(config),
       m_dtype(dtype),
+      m_device(source.placement().device()),
       m_in_proj(require_parameter(source, "in_proj.weight", {2 * config.d_inner, config.d_model}, dtype)),
       m_in_proj_bias(load_optional(config.bias, source, "in_proj.bias", {2 * config.d_inner})),
       m_conv(load_conv_weight(source, config.d_inner, config.d_conv)),
@@ -20,13 +21,15 @@ Mamba::Mamba(const MambaConfig& config, const ParameterSource& source, DType dty
       m_A(load_A(source, {config.d_inner, config.d_state})),
       m_D(require_parameter(source, "D", {config.d_inner}, DType::float32)),
       m_out_proj(require_parameter(source, "out_proj.weight", {config.d_model, config.d_inner}, dtype)),
-      m_out_proj_bias(load_optional(config.bias, source, "out_proj.bias", {config.d_model})) {}
+      m_out_proj_bias(load_optional(config.bias, source, "out_proj.bias", {config.d_model})) {
+  source.placement().finish();
+}
 
-Mamba::Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed)
-    : Mamba(config, ParameterSource(initial_parameters(config, seed)), dtype) {}
+Mamba::Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed, Device device)
+    : Mamba(config, ParameterSource(initial_parameters(config, seed), Placement(device)), dtype) {}
 
 BlockState Mamba::make_state(std::int64_t batch) const {
-  return make_block_state(batch, m_config.d_inner, m_config.d_conv, m_dtype,
+  return make_block_state(m_device, batch, m_config.d_inner, m_config.d_conv, m_dtype,
                           {batch, m_config.d_inner, m_config.d_state});
 }
 

@@ -29,6 +29,7 @@ Tensor heads_of(const Tensor& tensor, std::int64_t begin, std::int64_t groups, s
 Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType dtype, double norm_epsilon)
     : m_config(config),
       m_dtype(dtype),
+      m_device(source.placement().device()),
       m_norm_epsilon(norm_epsilon),
       m_in_proj(
           require_parameter(source, "in_proj.weight", {in_proj_features(config), config.d_model}, dtype)),
@@ -44,13 +45,14 @@ Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType 
   const Dims stored = config.D_has_hdim ? Dims{config.d_inner} : Dims{config.nheads};
   m_D = require_parameter(source, "D", stored, DType::float32);
   m_D.tensor = m_D.tensor.reshape(D_shape(config));
+  source.placement().finish();
 }
 
-Mamba2::Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed)
-    : Mamba2(config, ParameterSource(initial_parameters(config, seed)), dtype) {}
+Mamba2::Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed, Device device)
+    : Mamba2(config, ParameterSource(initial_parameters(config, seed), Placement(device)), dtype) {}
 
 BlockState Mamba2::make_state(std::int64_t batch) const {
-  return make_block_state(batch, m_config.conv_dim(), m_config.d_conv, m_dtype,
+  return make_block_state(m_device, batch, m_config.conv_dim(), m_config.d_conv, m_dtype,
                           {batch, m_config.nheads, m_config.headdim, m_config.d_state});
 }
 

@@ -40,11 +40,28 @@ void convert_rows(const Tensor& from, const Tensor& to) {
 
 }  // namespace
 
-ParameterSource::ParameterSource(ParameterMap parameters)
-    : ParameterSource([parameters = std::move(parameters)](const std::string& name) {
-        const auto found = parameters.find(name);
-        return found == parameters.end() ? Parameter{} : found->second;
-      }) {}
+Placement::Placement(Device device) : m_device(device) {
+  if (device.type != DeviceType::cpu) m_uploader = std::make_shared<Uploader>(device);
+}
+
+Parameter Placement::put(const Parameter& parameter) const {
+  if (!m_uploader || !parameter) return parameter;
+  OwnedTensor there(parameter.tensor.dtype(), parameter.tensor.shape(), m_device);
+  m_uploader->upload(parameter.tensor, there);
+  return own(std::move(there));
+}
+
+void Placement::finish() const {
+  if (m_uploader) m_uploader->finish();
+}
+
+ParameterSource::ParameterSource(ParameterMap parameters, Placement placement)
+    : ParameterSource(
+          [parameters = std::move(parameters)](const std::string& name) {
+            const auto found = parameters.find(name);
+            return found == parameters.end() ? Parameter{} : found->second;
+          },
+          std::move(placement)) {}
 
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape) {
   Parameter parameter = source.find(name);
@@ -61,9 +78,10 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape,
                             DType dtype) {
   Parameter parameter = require_parameter(source, name, shape);
-  if (parameter.tensor.dtype() == dtype && parameter.tensor.is_contiguous()) return parameter;
+  if (parameter.tensor.dtype() == dtype && parameter.tensor.is_contiguous())
+    return source.placement().put(parameter);
   try {
-    return own(convert(parameter.tensor, dtype));
+    return source.placement().put(own(convert(parameter.tensor, dtype)));
   } catch (const Error& error) {
     fail(error.code(), "parameter ", source.full_name(name), ": ", error.what());
   }

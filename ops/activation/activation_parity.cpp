@@ -2,6 +2,12 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor ActivationArgs::*> tensors_of() {
+  return {&ActivationArgs::x, &ActivationArgs::out};
+}
+
 namespace {
 
 struct Case {

@@ -5,6 +5,12 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor ArgmaxArgs::*> tensors_of() {
+  return {&ArgmaxArgs::x, &ArgmaxArgs::out};
+}
+
 namespace {
 
 struct Case {

@@ -2,6 +2,21 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor CausalConv1dArgs::*> tensors_of() {
+  return {&CausalConv1dArgs::x,       &CausalConv1dArgs::weight,
+          &CausalConv1dArgs::bias,    &CausalConv1dArgs::initial_states,
+          &CausalConv1dArgs::seq_idx, &CausalConv1dArgs::cu_seqlens,
+          &CausalConv1dArgs::out,     &CausalConv1dArgs::final_states};
+}
+
+template <>
+std::vector<Tensor CausalConv1dUpdateArgs::*> tensors_of() {
+  return {&CausalConv1dUpdateArgs::x, &CausalConv1dUpdateArgs::conv_state, &CausalConv1dUpdateArgs::weight,
+          &CausalConv1dUpdateArgs::bias, &CausalConv1dUpdateArgs::out};
+}
+
 namespace {
 
 const Layout channels_last_slice{{0, 1, 2}, 5};

@@ -6,6 +6,7 @@
 
 #include "ophis/core/kokkos.hpp"
 #include "ophis/core/tensor.hpp"
+#include "ops/common/dense.hpp"
 
 namespace ophis {
 
@@ -42,9 +43,5 @@ class Strided {
   T* m_data = nullptr;
   std::int64_t m_strides[Rank] = {};
 };
-
-/// A parameter as dense float32: itself where it is that already, else a copy in the workspace, valid until
-/// the caller's Workspace::Scope ends. An absent parameter stays absent.
-Tensor as_dense_float32(ExecContext& exec, const Tensor& parameter);
 
 }  // namespace ophis

@@ -5,6 +5,12 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor CrossEntropyArgs::*> tensors_of() {
+  return {&CrossEntropyArgs::logits, &CrossEntropyArgs::labels, &CrossEntropyArgs::losses};
+}
+
 namespace {
 
 struct Case {

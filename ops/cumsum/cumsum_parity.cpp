@@ -4,6 +4,12 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor CumsumArgs::*> tensors_of() {
+  return {&CumsumArgs::x, &CumsumArgs::out};
+}
+
 namespace {
 
 struct Case {

@@ -2,6 +2,12 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor EmbeddingArgs::*> tensors_of() {
+  return {&EmbeddingArgs::ids, &EmbeddingArgs::weight, &EmbeddingArgs::out};
+}
+
 namespace {
 
 struct Case {

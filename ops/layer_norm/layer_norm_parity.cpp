@@ -3,6 +3,13 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor LayerNormArgs::*> tensors_of() {
+  return {&LayerNormArgs::x,        &LayerNormArgs::weight,       &LayerNormArgs::bias,
+          &LayerNormArgs::residual, &LayerNormArgs::residual_out, &LayerNormArgs::out};
+}
+
 namespace {
 
 struct Case {

@@ -9,13 +9,15 @@
 
 namespace ophis::linear_kokkos {
 
-inline constexpr int block_rows = 16;  // of x, so that a block of weight rows is used while it is in cache
-inline constexpr int block_outs = 32;  // outputs of one item
-inline constexpr int unroll = 8;       // weight rows read side by side
-
 /// One item: block_rows x block_outs outputs.
 template <class T, class Out, int W>
 struct Kernel {
+  static constexpr bool on_gpu = W == 1;  // there a thread takes one output
+  static constexpr int block_rows =
+      on_gpu ? 1 : 16;  // of x, so that a block of weight rows is used while in cache
+  static constexpr int block_outs = on_gpu ? 1 : 32;
+  static constexpr int unroll = 8;  // weight rows read side by side
+
   const T* x;
   const T* weight;
   const float* bias;  // or nullptr
@@ -69,17 +71,17 @@ inline void run(ExecContext& exec, const LinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   const Tensor bias = as_dense_float32(exec, args.bias);
   const LinearShape shape = linear_shape(args);
-  const std::int64_t row_blocks = (shape.rows + block_rows - 1) / block_rows;
-  const std::int64_t out_blocks = (shape.out_features + block_outs - 1) / block_outs;
   const auto launch = [&]<class T, class Out>(std::type_identity<T>, std::type_identity<Out>) {
     with_exec_space(exec, [&](const auto& space) {
-      constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
-      const Kernel<T, Out, W> kernel{args.x.data<T>(),
-                                     args.weight.data<T>(),
-                                     bias ? bias.data<float>() : nullptr,
-                                     args.out.data<Out>(),
-                                     shape,
-                                     row_blocks};
+      using K = Kernel<T, Out, pack_width<std::remove_cvref_t<decltype(space)>>>;
+      const std::int64_t row_blocks = (shape.rows + K::block_rows - 1) / K::block_rows;
+      const std::int64_t out_blocks = (shape.out_features + K::block_outs - 1) / K::block_outs;
+      const K kernel{args.x.data<T>(),
+                     args.weight.data<T>(),
+                     bias ? bias.data<float>() : nullptr,
+                     args.out.data<Out>(),
+                     shape,
+                     row_blocks};
       for_each_item(space, "ophis::linear", row_blocks * out_blocks, kernel);
     });
   };

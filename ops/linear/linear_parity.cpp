@@ -2,6 +2,12 @@
 #include "ops/parity/problem.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor LinearArgs::*> tensors_of() {
+  return {&LinearArgs::x, &LinearArgs::weight, &LinearArgs::bias, &LinearArgs::out};
+}
+
 namespace {
 
 struct Case {

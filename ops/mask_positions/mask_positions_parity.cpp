@@ -3,6 +3,11 @@
 
 namespace ophis::parity {
 
+template <>
+std::vector<Tensor MaskPositionsArgs::*> tensors_of() {
+  return {&MaskPositionsArgs::x, &MaskPositionsArgs::mask, &MaskPositionsArgs::out};
+}
+
 void check_mask_positions(ExecContext& exec, const Report& report) {
   const auto make_problems = [](TensorPool& pool, DType dtype) {
     std::vector<Problem<MaskPositionsArgs>> problems;

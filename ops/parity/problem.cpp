@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "ophis/core/copy.hpp"
 #include "ops/common/reference.hpp"
 
 namespace ophis::parity {
@@ -95,14 +96,20 @@ Tensor TensorPool::as_float64(const Tensor& tensor) {
 }
 
 Tensor TensorPool::clone(const Tensor& tensor) {
+  ExecContext exec;
+  return clone(exec, tensor, Device::cpu());
+}
+
+Tensor TensorPool::clone(ExecContext& exec, const Tensor& tensor, Device device) {
   std::int64_t reach = tensor.count() == 0 ? 0 : 1;
   for (int axis = 0; axis < tensor.rank() && reach > 0; ++axis) {
     reach += (tensor.extent(axis) - 1) * tensor.stride(axis);
   }
-  m_owned.emplace_back(tensor.dtype(), Dims{reach});
+  m_owned.emplace_back(tensor.dtype(), Dims{reach}, device);
   const Tensor memory = m_owned.back();
-  if (reach > 0) std::memcpy(memory.raw(), tensor.raw(), memory.bytes());
-  return Tensor(memory.raw(), tensor.dtype(), tensor.shape(), tensor.strides());
+  copy(exec, Tensor(tensor.raw(), tensor.dtype(), {reach}, tensor.device()), memory);
+  exec.fence();
+  return Tensor(memory.raw(), tensor.dtype(), tensor.shape(), tensor.strides(), device);
 }
 
 double worst_ratio(const Tensor& got, const Tensor& want, double roundings) {

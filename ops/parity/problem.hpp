@@ -34,8 +34,10 @@ class TensorPool {
   Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype = DType::int32);
   /// A dense float64 tensor with the same values.
   Tensor as_float64(const Tensor& tensor);
-  /// A copy with its own memory, in the same layout.
+  /// A copy of a host tensor with its own memory, in the same layout.
   Tensor clone(const Tensor& tensor);
+  /// The same of a tensor on the CPU or the context's device, on a device: the CPU, or the context's own.
+  Tensor clone(ExecContext& exec, const Tensor& tensor, Device device);
 
  private:
   std::deque<OwnedTensor> m_owned;
@@ -53,6 +55,10 @@ struct Output {
   bool in_place = false;
 };
 
+/// All tensors of an op's arguments; each <op>_parity.cpp lists its own.
+template <class Args>
+std::vector<Tensor Args::*> tensors_of();
+
 template <class Args>
 struct Problem {
   std::string name;
@@ -65,18 +71,20 @@ struct Problem {
 /// float64.
 double worst_ratio(const Tensor& got, const Tensor& want, double roundings);
 
-/// Solves one problem with the reference and with `op`, and compares.
+/// Solves one problem with the reference, and with `op` on the context's device, and compares.
 template <class Args>
 double solve(ExecContext& exec, TensorPool& pool, const Problem<Args>& problem,
              void (*reference)(const Args&), void (*op)(ExecContext&, const Args&)) {
   Args want = problem.args;
-  Args got = problem.args;
   for (const Output<Args>& output : problem.outputs) {
     const Tensor& given = problem.args.*output.tensor;
     if (!given) continue;
     want.*output.tensor =
         output.in_place ? pool.as_float64(given) : pool.poisoned(DType::float64, given.shape());
-    got.*output.tensor = pool.clone(given);
+  }
+  Args got = problem.args;
+  for (Tensor Args::*const tensor : tensors_of<Args>()) {
+    if (got.*tensor) got.*tensor = pool.clone(exec, got.*tensor, exec.device());
   }
   reference(want);
   op(exec, got);
@@ -84,7 +92,8 @@ double solve(ExecContext& exec, TensorPool& pool, const Problem<Args>& problem,
   double worst = 0.0;
   for (const Output<Args>& output : problem.outputs) {
     if (!(problem.args.*output.tensor)) continue;
-    const double ratio = worst_ratio(got.*output.tensor, want.*output.tensor, output.roundings);
+    const Tensor result = pool.clone(exec, got.*output.tensor, Device::cpu());
+    const double ratio = worst_ratio(result, want.*output.tensor, output.roundings);
     if (!(ratio <= worst)) worst = ratio;  // NaN sticks
   }
   return worst;

@@ -3,6 +3,13 @@
 #include "ops/rms_norm/rms_norm_impl.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor RmsNormArgs::*> tensors_of() {
+  return {&RmsNormArgs::x, &RmsNormArgs::weight,       &RmsNormArgs::bias, &RmsNormArgs::residual,
+          &RmsNormArgs::z, &RmsNormArgs::residual_out, &RmsNormArgs::out};
+}
+
 namespace {
 
 const Layout slice{{0, 1, 2}, 5};

@@ -5,6 +5,23 @@
 #include "ops/selective_scan/selective_scan_impl.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor SelectiveScanArgs::*> tensors_of() {
+  return {&SelectiveScanArgs::u,          &SelectiveScanArgs::delta,      &SelectiveScanArgs::A,
+          &SelectiveScanArgs::B,          &SelectiveScanArgs::C,          &SelectiveScanArgs::D,
+          &SelectiveScanArgs::z,          &SelectiveScanArgs::delta_bias, &SelectiveScanArgs::initial_states,
+          &SelectiveScanArgs::cu_seqlens, &SelectiveScanArgs::out,        &SelectiveScanArgs::final_states};
+}
+
+template <>
+std::vector<Tensor SelectiveStateUpdateArgs::*> tensors_of() {
+  return {&SelectiveStateUpdateArgs::state, &SelectiveStateUpdateArgs::x, &SelectiveStateUpdateArgs::dt,
+          &SelectiveStateUpdateArgs::A,     &SelectiveStateUpdateArgs::B, &SelectiveStateUpdateArgs::C,
+          &SelectiveStateUpdateArgs::D,     &SelectiveStateUpdateArgs::z, &SelectiveStateUpdateArgs::dt_bias,
+          &SelectiveStateUpdateArgs::out};
+}
+
 namespace {
 
 const Layout channels_last_slice{{0, 1, 2}, 5};

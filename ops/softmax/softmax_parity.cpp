@@ -5,6 +5,12 @@
 #include "ops/softmax/softmax_impl.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor SoftmaxArgs::*> tensors_of() {
+  return {&SoftmaxArgs::x, &SoftmaxArgs::out};
+}
+
 namespace {
 
 struct Case {

@@ -100,8 +100,6 @@ struct BlockRows {
 /// One item: a panel of headdim (panel_packs packs) of one head of one sequence, block after block.
 template <class T, int W, class Space>
 struct Scan {
-  using Tokens = Kokkos::Experimental::UniqueToken<Space, Kokkos::Experimental::UniqueTokenScope::Global>;
-
   Strided<T, 4> x, z, out;
   Strided<T, 3> dt;
   Strided<float, 4> initial_states, final_states;
@@ -110,8 +108,8 @@ struct Scan {
   Skip skip;
   const float* A;
   const float *B_rows, *C_rows, *products;  // of BlockRows
-  float* states;                            // (tokens, dstate, panel_width)
-  Tokens tokens;
+  float* states;                            // (slots, dstate, panel_width)
+  ScratchSlots<Space> slots;
   std::int64_t seqlen, nheads, headdim, ngroups, dstate, panels;
 
   /// Accumulators are kept in registers: `rows` times panel_packs packs, of 32 registers with AVX-512, 16
@@ -149,8 +147,8 @@ struct Scan {
       const std::int64_t left = headdim - at.p - k * W;
       at.lanes[k] = static_cast<int>(Kokkos::clamp<std::int64_t>(left, 0, W));
     }
-    const int token = tokens.acquire();
-    float* const state = states + token * dstate * panel_width;
+    const std::int64_t slot = slots.acquire(item);
+    float* const state = states + slot * dstate * panel_width;
     load_state(at, state);
     for (std::int64_t begin = at.sequence.begin; begin < at.sequence.end;) {
       const std::int64_t end = blocks.end(at.sequence, begin);
@@ -159,7 +157,7 @@ struct Scan {
       begin = end;
     }
     if (final_states) store_state(at, state);
-    tokens.release(token);
+    slots.release(slot);
   }
 
   KOKKOS_FUNCTION void block(const Place& at, std::int64_t begin, int count, float* state) const {
@@ -335,7 +333,9 @@ void run(ExecContext& exec, const Space& space, const SsdScanArgs& args) {
   for_each_element(space, "ophis::ssd_scan::block_rows", positions * ngroups, rows);
 
   const Tensor A = as_dense_float32(exec, args.A);
-  const typename Kernel::Tokens tokens(space);
+  const std::int64_t panels = (headdim + Kernel::panel_width - 1) / Kernel::panel_width;
+  const std::int64_t items = nseq * nheads * panels;
+  const ScratchSlots<Space> slots(space, items);
   const Kernel kernel{Strided<T, 4>(args.x),
                       Strided<T, 4>(args.z),
                       Strided<T, 4>(args.out),
@@ -349,15 +349,15 @@ void run(ExecContext& exec, const Space& space, const SsdScanArgs& args) {
                       rows.B_rows,
                       rows.C_rows,
                       rows.products,
-                      workspace.take<float>(tokens.size() * dstate * Kernel::panel_width),
-                      tokens,
+                      workspace.take<float>(slots.count() * dstate * Kernel::panel_width),
+                      slots,
                       seqlen,
                       nheads,
                       headdim,
                       ngroups,
                       dstate,
-                      (headdim + Kernel::panel_width - 1) / Kernel::panel_width};
-  for_each_item(space, "ophis::ssd_scan", nseq * nheads * kernel.panels, kernel);
+                      panels};
+  for_each_item(space, "ophis::ssd_scan", items, kernel);
 }
 
 inline void forward(ExecContext& exec, const SsdScanArgs& args) {

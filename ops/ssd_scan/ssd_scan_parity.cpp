@@ -4,6 +4,24 @@
 #include "ops/ssd_scan/ssd_scan_impl.hpp"
 
 namespace ophis::parity {
+
+template <>
+std::vector<Tensor SsdScanArgs::*> tensors_of() {
+  return {&SsdScanArgs::x,           &SsdScanArgs::dt,         &SsdScanArgs::A,
+          &SsdScanArgs::B,           &SsdScanArgs::C,          &SsdScanArgs::D,
+          &SsdScanArgs::z,           &SsdScanArgs::dt_bias,    &SsdScanArgs::initial_states,
+          &SsdScanArgs::seq_idx,     &SsdScanArgs::cu_seqlens, &SsdScanArgs::out,
+          &SsdScanArgs::final_states};
+}
+
+template <>
+std::vector<Tensor SsdStateUpdateArgs::*> tensors_of() {
+  return {&SsdStateUpdateArgs::state, &SsdStateUpdateArgs::x, &SsdStateUpdateArgs::dt,
+          &SsdStateUpdateArgs::A,     &SsdStateUpdateArgs::B, &SsdStateUpdateArgs::C,
+          &SsdStateUpdateArgs::D,     &SsdStateUpdateArgs::z, &SsdStateUpdateArgs::dt_bias,
+          &SsdStateUpdateArgs::out};
+}
+
 namespace {
 
 /// Which of the optional arguments a case gives.

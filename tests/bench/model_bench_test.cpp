@@ -62,7 +62,7 @@ TEST_CASE("a model's benchmark tells speed beside the floors") {
 TEST_CASE("a model's benchmark tells no speed of wrong results") {
   const test::TemporaryFolder folder;
   write_broken_model(folder.path());
-  const bench::ModelReport report = measure(LanguageModel::load(folder.path(), {DType::float32, {}}));
+  const bench::ModelReport report = measure(LanguageModel::load(folder.path(), {DType::float32, {}, {}}));
   CHECK(std::isnan(report.parity_error));
   CHECK(!report.refused.empty());
   CHECK(report.prefill_seconds == 0.0);

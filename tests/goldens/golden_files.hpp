@@ -10,6 +10,7 @@
 
 #include "ophis/models/checkpoint.hpp"
 #include "ops/common/reference.hpp"
+#include "tests/support/device.hpp"
 
 namespace ophis::test {
 
@@ -26,7 +27,9 @@ inline Tensor find_tensor(const Checkpoint& file, const std::string& name) {
 /// The largest |got - want|; NaN if any difference is. The shapes must be equal.
 inline double largest_difference(const Tensor& got, const Tensor& want) {
   REQUIRE(got.shape() == want.shape());
-  const Elements a(got), b(want);
+  OwnedTensor copied;
+  if (got.device() != Device::cpu()) copied = to_host(got);
+  const Elements a(got.device() == Device::cpu() ? got : copied.view()), b(want);
   double largest = 0.0;
   for (std::int64_t i = 0; i < want.count(); ++i) {
     const double difference = std::fabs(a.read(a.offset_of_position(i)) - b.read(b.offset_of_position(i)));

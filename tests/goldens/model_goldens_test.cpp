@@ -20,7 +20,8 @@ class ModelGolden {
   explicit ModelGolden(const std::filesystem::path& folder)
       : m_folder(folder),
         m_golden(Checkpoint::open(folder / "golden.safetensors")),
-        m_model(LanguageModel::load(folder, {.dtype = DType::float32, .progress = {}})) {}
+        m_model(LanguageModel::load(folder,
+                                    {.dtype = DType::float32, .device = test::device(), .progress = {}})) {}
 
   void check() {
     for (const std::string& name : m_golden.names()) {
@@ -71,12 +72,13 @@ class ModelGolden {
     input.input_ids = m_golden.tensor("padded_input_ids");
     input.attention_mask = m_golden.tensor("attention_mask");
     const ForwardOutput output = m_model.forward(m_exec, input);
+    const OwnedTensor logits = test::to_host(output.logits);
     const Tensor want = m_golden.tensor("logits.padded");
     const Elements mask(input.attention_mask);
     for (std::int64_t b = 0; b < want.extent(0); ++b) {
       for (std::int64_t l = 0; l < want.extent(1); ++l) {
         if (mask(b, l) == 0) continue;
-        CHECK(largest_difference(output.logits->select(0, b).select(0, l), want.select(0, b).select(0, l)) <=
+        CHECK(largest_difference(logits->select(0, b).select(0, l), want.select(0, b).select(0, l)) <=
               tolerance);
       }
     }
@@ -120,8 +122,8 @@ class ModelGolden {
     config.erase("time_step_limit");
     std::ofstream(folder.path() / "config.json") << config;
     std::filesystem::copy(m_folder / "model.safetensors", folder.path());
-    const LanguageModel stepper =
-        LanguageModel::load(folder.path(), {.dtype = DType::float32, .progress = {}});
+    const LanguageModel stepper = LanguageModel::load(
+        folder.path(), {.dtype = DType::float32, .device = test::device(), .progress = {}});
 
     const std::int64_t batch = want.extent(0);
     ModelCache cache = m_model.make_cache(batch);
@@ -131,7 +133,7 @@ class ModelGolden {
     prompt.logits_to_keep = 1;
     const ForwardOutput output = m_model.forward(m_exec, prompt);
     const Tensor logits = output.logits->select(1, 0);
-    const OwnedTensor next(DType::int64, {batch});
+    const OwnedTensor next(DType::int64, {batch}, test::device());
     for (std::int64_t l = prompt_length; l < want.extent(1); ++l) {
       if (l > prompt_length) stepper.step(m_exec, next, cache, logits);
       argmax(m_exec, {logits, next});
@@ -146,8 +148,7 @@ class ModelGolden {
     const Tensor want = m_golden.tensor("logits");
     const std::int64_t batch = ids.extent(0), seqlen = ids.extent(1);
     ModelCache cache = m_model.make_cache(batch);
-    const OwnedTensor logits(DType::float32, {batch, want.extent(2)});
-    const OwnedTensor next(DType::int64, {batch});
+    const OwnedTensor logits(DType::float32, {batch, want.extent(2)}, test::device());
     ForwardInput input;
     input.cache = &cache;
     for (const auto& [begin, end] : {std::pair<std::int64_t, std::int64_t>{0, 5}, {5, 6}, {6, seqlen - 8}}) {
@@ -156,9 +157,8 @@ class ModelGolden {
             tolerance);
     }
     for (std::int64_t l = seqlen - 8; l < seqlen; ++l) {
-      for (std::int64_t b = 0; b < batch; ++b) {
-        next->data<std::int64_t>()[b] = ids.select(0, b).select(0, l).data<std::int64_t>()[0];
-      }
+      const OwnedTensor next(DType::int64, {batch}, test::device());
+      copy(m_exec, ids.select(1, l), next);
       m_model.step(m_exec, next, cache, logits);
       m_exec.fence();
       CHECK(largest_difference(logits, want.select(1, l)) <= tolerance);
@@ -171,7 +171,7 @@ class ModelGolden {
   std::filesystem::path m_folder;
   Checkpoint m_golden;
   LanguageModel m_model;
-  ExecContext m_exec;
+  ExecContext m_exec{test::device()};
 };
 
 }  // namespace

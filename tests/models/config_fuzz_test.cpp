@@ -68,7 +68,8 @@ std::string mutate_field(std::mt19937& random, json config) {
 /// Loads a folder and runs one position; anything but success or Error fails the test.
 void load_and_run(const std::filesystem::path& folder, int& loaded, int& refused) {
   try {
-    const LanguageModel model = LanguageModel::load(folder, {.dtype = DType::float32, .progress = {}});
+    const LanguageModel model =
+        LanguageModel::load(folder, {.dtype = DType::float32, .device = {}, .progress = {}});
     ExecContext exec;
     std::int64_t id = 1;
     ForwardInput input;

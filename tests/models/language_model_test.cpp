@@ -56,7 +56,7 @@ TEST_CASE("a forward longer than one pass equals its pieces") {
   CHECK(difference(model.forward(exec, input).logits, whole.logits->slice(1, 3000, seqlen)) <= 1.0);
   CHECK(cache.seqlen() == seqlen);
 
-  cache.reset();
+  cache.reset(exec);
   CHECK(cache.seqlen() == 0);
   input.input_ids = ids->slice(1, 0, 5);
   CHECK(difference(model.forward(exec, input).logits, whole.logits->slice(1, 0, 5)) <= 1.0);

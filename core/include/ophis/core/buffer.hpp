@@ -2,17 +2,21 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "ophis/core/tensor.hpp"
 
 namespace ophis {
 
-/// Uninitialised, 64-byte aligned memory on a device. Move-only; frees itself.
+/// Uninitialised, 64-byte aligned memory on a device. Move-only; frees itself, which on a GPU must not happen
+/// before the work on it is done (ExecContext::fence). A GPU's memory comes from a pool that keeps what is
+/// given back for the next Buffer.
 class Buffer {
  public:
   Buffer() = default;
-  /// Throws Error(out_of_memory) that says how much was wanted.
+  /// Throws Error(out_of_memory) that says how much was wanted, Error(unsupported) for a device that cannot
+  /// be used.
   Buffer(std::size_t bytes, Device device = Device::cpu());
   ~Buffer();
   Buffer(Buffer&& other) noexcept : Buffer() { swap(other); }
@@ -36,6 +40,9 @@ class Buffer {
   std::size_t m_bytes = 0;
   Device m_device;
 };
+
+/// How many Buffers of this process have taken memory of a GPU so far.
+std::uint64_t device_allocations() noexcept;
 
 /// A dense row-major tensor together with its memory (uninitialised).
 class OwnedTensor {

@@ -14,7 +14,7 @@ void check(cudaError_t status, const char* action);
 /// Throws if the kernel launch before it was refused.
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
-/// The stream of a context that is on a CUDA device.
+/// The stream of a context on a CUDA device, which becomes the calling thread's current device.
 cudaStream_t stream(ExecContext& exec);
 
 /// What kernels choose their form by.
@@ -24,6 +24,7 @@ struct DeviceProperties {
   int shared_memory_per_block;  ///< bytes, with opt-in
   int l2_bytes;
 };
+/// Looked up once per device.
 const DeviceProperties& properties(Device device);
 
 }  // namespace ophis::cuda

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <ostream>
+#include <string>
 #include <string_view>
 
 namespace ophis {
@@ -23,6 +24,11 @@ const char* to_string(DeviceType type) noexcept;
 /// "cpu", "cuda", "cuda:1", "hip". Throws Error(invalid_argument) on anything else, Error(unsupported) on a
 /// device type that this build does not contain.
 Device parse_device(std::string_view name);
+
+/// Why a device cannot be used, for a message; empty if it can.
+std::string why_unavailable(Device device);
+/// Throws Error(unsupported) unless the device can be used.
+void require_available(Device device);
 
 std::ostream& operator<<(std::ostream& out, Device device);
 

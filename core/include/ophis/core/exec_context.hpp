@@ -19,21 +19,28 @@ void initialize(const RuntimeOptions& options = {});
 int num_threads();
 
 /// A device, an in-order queue of work on it (for a GPU, a stream) and a Workspace. One context serves one
-/// host thread at a time; several contexts may be used at once.
+/// host thread at a time; several contexts may be used at once. On a GPU calls of ops return before their
+/// work is done; an error of that work shows at the next fence.
 class ExecContext {
  public:
+  /// Throws Error(unsupported) for a device that cannot be used.
   explicit ExecContext(Device device = Device::cpu());
+  /// On a GPU: works on a stream of the caller's (a cudaStream_t), which must outlive the context.
+  ExecContext(Device device, void* native_stream);
   ~ExecContext();
   ExecContext(ExecContext&&) noexcept;
   ExecContext& operator=(ExecContext&&) noexcept;
 
   Device device() const noexcept;
   Workspace& workspace() noexcept;
+  /// The cudaStream_t of a context on a GPU, nullptr on the CPU.
+  void* native_stream() const noexcept;
 
-  /// Waits until all work given to this context is done.
+  /// Waits until all work given to this context is done. Throws Error(internal) if some of it failed.
   void fence();
 
  private:
+  friend struct ExecContextAccess;
   struct Impl;
   std::unique_ptr<Impl> m_impl;
 };

@@ -13,6 +13,19 @@ namespace ophis {
 
 using HostExecSpace = Kokkos::DefaultHostExecutionSpace;
 
+#if defined(KOKKOS_ENABLE_CUDA)
+#define OPHIS_HAS_GPU
+using GpuExecSpace = Kokkos::Cuda;
+using NativeStream = cudaStream_t;
+#endif
+
+/// What only this bridge may see of an ExecContext.
+struct ExecContextAccess {
+#if defined(OPHIS_HAS_GPU)
+  static const GpuExecSpace& gpu_space(const ExecContext& exec);
+#endif
+};
+
 /// Lanes of the packs that kernels use in an execution space: the CPU's vector width, one on a GPU, where a
 /// thread is a lane.
 template <class ExecSpace>
@@ -22,31 +35,63 @@ inline constexpr int pack_width =
 /// Calls `f(space)` with the Kokkos execution-space instance of the context.
 template <class F>
 void with_exec_space(ExecContext& exec, F&& f) {
-  switch (exec.device().type) {
-    case DeviceType::cpu:
-      return f(HostExecSpace{});
-    default:
-      fail(ErrorCode::unsupported, "no execution space for device ", exec.device(), " in this build");
-  }
+  if (exec.device().type == DeviceType::cpu) return f(HostExecSpace{});
+#if defined(OPHIS_HAS_GPU)
+  f(ExecContextAccess::gpu_space(exec));
+#endif
 }
+
+/// Numbers for scratch memory of items at work: on the CPU one per thread, on a GPU, where most items are at
+/// work at once, the item's own.
+template <class ExecSpace, bool on_gpu = pack_width<ExecSpace> == 1>
+class ScratchSlots {
+ public:
+  ScratchSlots(const ExecSpace& space, std::int64_t) : m_tokens(space) {}
+  std::int64_t count() const { return m_tokens.size(); }
+  KOKKOS_INLINE_FUNCTION std::int64_t acquire(std::int64_t) const { return m_tokens.acquire(); }
+  KOKKOS_INLINE_FUNCTION void release(std::int64_t slot) const { m_tokens.release(static_cast<int>(slot)); }
+
+ private:
+  Kokkos::Experimental::UniqueToken<ExecSpace> m_tokens;
+};
+template <class ExecSpace>
+class ScratchSlots<ExecSpace, true> {
+ public:
+  ScratchSlots(const ExecSpace&, std::int64_t items) : m_items(items) {}
+  std::int64_t count() const { return m_items; }
+  KOKKOS_INLINE_FUNCTION std::int64_t acquire(std::int64_t item) const { return item; }
+  KOKKOS_INLINE_FUNCTION void release(std::int64_t) const {}
+
+ private:
+  std::int64_t m_items;
+};
+
+namespace detail {
+
+/// Indices 0 ... count - 1. The hint makes a GPU's kernel take its functor as an argument: faster than
+/// through constant memory, and right in a recorded graph.
+template <class Schedule, class ExecSpace>
+auto range(const ExecSpace& space, std::int64_t count) {
+  const Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Schedule>, Kokkos::IndexType<std::int64_t>> policy(
+      space, 0, count);
+  return Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight);
+}
+
+}  // namespace detail
 
 /// Runs `functor(i)` for i in [0, count), in any order and in parallel, for small and equal pieces of work: a
 /// thread takes a run of them.
 template <class ExecSpace, class Functor>
 void for_each_element(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
-  using Policy =
-      Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Kokkos::Static>, Kokkos::IndexType<std::int64_t>>;
-  if (count > 0) Kokkos::parallel_for(label, Policy(space, 0, count), functor);
+  if (count > 0) Kokkos::parallel_for(label, detail::range<Kokkos::Static>(space, count), functor);
 }
 
 /// The same for pieces worth a microsecond or more, which may differ: on the CPU they are handed to threads
 /// one by one.
 template <class ExecSpace, class Functor>
 void for_each_item(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
-  using Policy =
-      Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::IndexType<std::int64_t>>;
   if (count == 0) return;
-  Policy policy(space, 0, count);
+  auto policy = detail::range<Kokkos::Dynamic>(space, count);
   if constexpr (pack_width < ExecSpace >> 1) policy.set_chunk_size(1);
   Kokkos::parallel_for(label, policy, functor);
 }

@@ -27,6 +27,13 @@ inline constexpr int native_pack_width = 4;
 
 namespace detail {
 
+#if defined(__CUDA_ARCH__)
+// nvcc compiles kernel bodies for the CPU's packs here too, for nobody to call, and has no vectors to offer.
+template <class Lane, int W>
+struct VectorOf {
+  using type = Lane;
+};
+#else
 template <class Lane, int W>
 struct VectorOf {
   typedef Lane type __attribute__((vector_size(sizeof(Lane) * W)));
@@ -35,8 +42,12 @@ template <class Lane>
 struct VectorOf<Lane, 1> {
   using type = Lane;
 };
+#endif
 template <class Lane, int W>
 using Vector = typename VectorOf<Lane, W>::type;
+
+template <int W>
+inline constexpr bool is_scalar = std::is_same_v<Vector<float, W>, float>;
 
 }  // namespace detail
 
@@ -50,7 +61,7 @@ struct Pack {
 
   Pack() = default;
   OPHIS_INLINE_FUNCTION Pack(float value) : v(value - Floats{}) {}
-  OPHIS_INLINE_FUNCTION explicit Pack(Floats lanes) requires(W > 1) : v(lanes) {}
+  OPHIS_INLINE_FUNCTION explicit Pack(Floats lanes) requires(!detail::is_scalar<W>) : v(lanes) {}
 
   OPHIS_INLINE_FUNCTION Pack& operator+=(Pack o) { return *this = *this + o; }
   OPHIS_INLINE_FUNCTION Pack& operator*=(Pack o) { return *this = *this * o; }
@@ -62,7 +73,7 @@ struct Pack {
 
   /// One lane; for tails and tests.
   OPHIS_INLINE_FUNCTION float lane([[maybe_unused]] int i) const {
-    if constexpr (W == 1)
+    if constexpr (detail::is_scalar<W>)
       return v;
     else
       return v[i];
@@ -88,7 +99,7 @@ OPHIS_INLINE_FUNCTION Pack<W> max(Pack<W> a, Pack<W> b) {
 /// f of all lanes, halves against halves, so always in the same order.
 template <int W, class F>
 OPHIS_INLINE_FUNCTION float reduce(Pack<W> a, F f) {
-  if constexpr (W == 1) {
+  if constexpr (detail::is_scalar<W>) {
     return a.v;
   } else {
     Pack<W / 2> low, high;
@@ -114,7 +125,7 @@ namespace detail {
 
 template <int W, class To, class From>
 OPHIS_INLINE_FUNCTION Vector<To, W> convert_lanes(From from) {
-  if constexpr (W == 1)
+  if constexpr (is_scalar<W>)
     return static_cast<To>(from);
   else
     return __builtin_convertvector(from, Vector<To, W>);
@@ -151,7 +162,7 @@ OPHIS_INLINE_FUNCTION Vector<StorageBits<T>, W> pack_bits(Pack<W> value) {
 /// Asks a CPU to fetch the cache line of an address, which need not be valid, before it is needed.
 template <int W>
 OPHIS_INLINE_FUNCTION void prefetch([[maybe_unused]] const void* address) {
-  if constexpr (W > 1) __builtin_prefetch(address);
+  if constexpr (!detail::is_scalar<W>) __builtin_prefetch(address);
 }
 
 /// W consecutive elements, converted to float. No alignment is needed.

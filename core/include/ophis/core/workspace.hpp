@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "ophis/core/buffer.hpp"
@@ -12,7 +13,9 @@ namespace ophis {
 /// each ExecContext has its own.
 class Workspace {
  public:
-  explicit Workspace(Device device) : m_device(device) {}
+  /// `fence` waits for the work that may still use what was taken; it is called before memory is given up.
+  explicit Workspace(Device device, std::function<void()> fence = {})
+      : m_device(device), m_fence(std::move(fence)) {}
 
   /// What is taken between a Scope's construction and destruction is given back by the latter.
   class Scope {
@@ -31,7 +34,8 @@ class Workspace {
     std::size_t m_used;
   };
 
-  /// `count` uninitialised elements, 64-byte aligned, valid until the enclosing Scope ends.
+  /// `count` uninitialised elements, 64-byte aligned (on a GPU 256-byte), valid until the enclosing Scope
+  /// ends.
   template <class T>
   T* take(std::int64_t count) {
     return static_cast<T*>(take_bytes(static_cast<std::size_t>(count) * sizeof(T)));
@@ -47,11 +51,11 @@ class Workspace {
   void rewind(std::size_t block, std::size_t used);
 
   Device m_device;
+  std::function<void()> m_fence;
   std::vector<Buffer> m_blocks;
-  std::size_t m_block = 0;                          // index of the block in use
-  std::size_t m_used = 0;                           // bytes used of it
-  std::size_t m_depth = 0;                          // open scopes
-  std::size_t m_next_block = std::size_t{1} << 20;  // least bytes of the next block
+  std::size_t m_block = 0;  // index of the block in use
+  std::size_t m_used = 0;   // bytes used of it
+  std::size_t m_depth = 0;  // open scopes
 };
 
 }  // namespace ophis

@@ -18,16 +18,16 @@ struct BlockState {
   /// The last inputs of the convolution, oldest first: (batch, conv_dim, d_conv - 1).
   Tensor conv() const { return conv_memory->transpose(1, 2); }
   /// Forgets everything.
-  void reset();
+  void reset(ExecContext& exec);
 };
 
-/// A sequence mixer. It has no mutable state of its own: one block may serve several contexts and states at
-/// once.
+/// A sequence mixer, on the device where its parameters were put. It has no mutable state of its own: one
+/// block may serve several contexts and states at once.
 class Block {
  public:
   virtual ~Block() = default;
 
-  /// A state of zeros for `batch` sequences.
+  /// A state of zeros for `batch` sequences, on the block's device.
   virtual BlockState make_state(std::int64_t batch) const = 0;
 
   /// All positions at once. `x` and `out` are (batch, seqlen, d_model) of the block's dtype. With `state` the
@@ -48,7 +48,7 @@ class Mamba final : public Block {
   /// `dtype`.
   Mamba(const MambaConfig& config, const ParameterSource& source, DType dtype);
   /// Initial parameters, drawn as the paper says; the same for the same seed.
-  Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed);
+  Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed, Device device = Device::cpu());
 
   BlockState make_state(std::int64_t batch) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
@@ -58,6 +58,7 @@ class Mamba final : public Block {
  private:
   MambaConfig m_config;
   DType m_dtype;
+  Device m_device;
   Parameter m_in_proj, m_in_proj_bias;    // (2 d_inner, d_model): [x, z]
   Parameter m_conv, m_conv_bias;          // (d_inner, d_conv)
   Parameter m_x_proj;                     // (dt_rank + 2 d_state, d_inner): [dt, B, C]
@@ -73,7 +74,7 @@ class Mamba2 final : public Block {
   /// out_proj.weight, and biases where the configuration has them. Activations have `dtype`.
   Mamba2(const Mamba2Config& config, const ParameterSource& source, DType dtype, double norm_epsilon = 1e-5);
   /// Initial parameters, drawn as the paper says; the same for the same seed.
-  Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed);
+  Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed, Device device = Device::cpu());
 
   BlockState make_state(std::int64_t batch) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
@@ -89,6 +90,7 @@ class Mamba2 final : public Block {
 
   Mamba2Config m_config;
   DType m_dtype;
+  Device m_device;
   double m_norm_epsilon;
   Parameter m_in_proj, m_in_proj_bias;  // (2 d_inner + 2 ngroups d_state + nheads, d_model): [z, x, B, C, dt]
   Parameter m_conv, m_conv_bias;        // (conv_dim, d_conv)

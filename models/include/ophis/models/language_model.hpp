@@ -27,7 +27,7 @@ class ModelCache {
   /// Bytes of all states.
   std::size_t bytes() const noexcept;
   /// Forgets all positions.
-  void reset();
+  void reset(ExecContext& exec);
 
  private:
   friend class LanguageModel;
@@ -36,7 +36,8 @@ class ModelCache {
   std::int64_t m_seqlen = 0;
 };
 
-/// One call of a model. Either input_ids or inputs_embeds is given.
+/// One call of a model. Either input_ids or inputs_embeds is given. The tensors are on the CPU, or dense on
+/// the model's device.
 struct ForwardInput {
   Tensor input_ids;       ///< (batch, seqlen) int64 or int32
   Tensor inputs_embeds;   ///< (batch, seqlen, d_model), any compute dtype
@@ -49,6 +50,7 @@ struct ForwardInput {
   bool output_hidden_states = false;
 };
 
+/// Its tensors are on the model's device (copy_to brings them to the host), and ready.
 struct ForwardOutput {
   OwnedTensor logits;  ///< (batch, kept, vocab_size) float32
   /// n_layer + 1 of (batch, seqlen, d_model), as transformers returns them: the residual after each block
@@ -60,21 +62,24 @@ struct ForwardOutput {
 
 struct LoadOptions {
   std::optional<DType> dtype;  ///< of weights and activations; none: as the checkpoint's configuration says
+  Device device;               ///< where the model computes
   ProgressFn progress;         ///< told the bytes read so far, if given
 };
 
-/// Mamba and Mamba-2 language models. Immutable after construction: one model may serve several contexts at
-/// once.
+/// Mamba and Mamba-2 language models. The contexts given to a model are on its device. Immutable after
+/// construction: one model may serve several contexts at once.
 class LanguageModel {
  public:
   /// Reads config.json and the weights of a folder, in Hugging Face's or mamba_ssm's layout. Throws Error
   /// that names the file, parameter or tensor that is wrong.
   static LanguageModel load(const std::filesystem::path& folder, const LoadOptions& options = {});
   /// Initial parameters drawn as the papers and the configuration say; equal for equal seeds.
-  static LanguageModel random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed);
+  static LanguageModel random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,
+                              Device device = Device::cpu());
 
   const LanguageModelConfig& config() const noexcept { return m_config; }
   DType dtype() const noexcept { return m_dtype; }
+  Device device() const noexcept { return m_device; }
 
   ModelCache make_cache(std::int64_t batch) const;
 
@@ -82,8 +87,8 @@ class LanguageModel {
   /// the states carried over, so that activations need memory for one piece only.
   ForwardOutput forward(ExecContext& exec, const ForwardInput& input) const;
 
-  /// The next position of every sequence: `ids` (batch) int64, `logits` (batch, vocab_size) float32. Advances
-  /// `cache`.
+  /// The next position of every sequence: `ids` (batch) int64, `logits` (batch, vocab_size) float32, both on
+  /// the model's device. Advances `cache`. On a GPU it returns before the work is done.
   void step(ExecContext& exec, const Tensor& ids, ModelCache& cache, const Tensor& logits) const;
 
   static constexpr std::int64_t max_positions_per_pass = 4096;
@@ -96,12 +101,14 @@ class LanguageModel {
   };
   class Pass;
 
-  LanguageModel(const LanguageModelConfig& config, DType dtype) : m_config(config), m_dtype(dtype) {}
+  LanguageModel(const LanguageModelConfig& config, DType dtype, Device device)
+      : m_config(config), m_dtype(dtype), m_device(device) {}
   void add_layer(const ParameterSource& source, std::unique_ptr<Block> block);
   void set_embedding(Parameter embedding, Parameter head);
 
   LanguageModelConfig m_config;
   DType m_dtype;
+  Device m_device;
   Parameter m_embedding;        // (vocab_size, d_model)
   Parameter m_head;             // (vocab_size, d_model); the embedding's when tied
   std::vector<Layer> m_layers;  // n_layer of them, and the final norm

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "ophis/core/buffer.hpp"
+#include "ophis/core/uploader.hpp"
 
 namespace ophis {
 
@@ -21,34 +22,55 @@ struct Parameter {
 /// Parameters made in memory, by name.
 using ParameterMap = std::map<std::string, Parameter>;
 
+/// Where the parameters of a model go.
+class Placement {
+ public:
+  /// They stay on the host, where they were read.
+  Placement() = default;
+  /// They are copied to a device. Throws Error(unsupported) if it cannot be used.
+  explicit Placement(Device device);
+
+  Device device() const noexcept { return m_device; }
+  /// A finished parameter, on the host, at its place. It may still be on its way until finish().
+  Parameter put(const Parameter& parameter) const;
+  void finish() const;
+
+ private:
+  Device m_device;
+  std::shared_ptr<Uploader> m_uploader;
+};
+
 /// Looks parameters up by their checkpoint names, which may stand behind a prefix such as
 /// "backbone.layers.3.mixer.".
 class ParameterSource {
  public:
   using Find = std::function<Parameter(const std::string& full_name)>;
 
-  explicit ParameterSource(Find find, std::string prefix = {})
-      : m_find(std::move(find)), m_prefix(std::move(prefix)) {}
-  explicit ParameterSource(ParameterMap parameters);
+  explicit ParameterSource(Find find, Placement placement = {}, std::string prefix = {})
+      : m_find(std::move(find)), m_placement(std::move(placement)), m_prefix(std::move(prefix)) {}
+  explicit ParameterSource(ParameterMap parameters, Placement placement = {});
 
   /// An empty parameter if there is none of that name.
   Parameter find(const std::string& name) const { return m_find(full_name(name)); }
   std::string full_name(const std::string& name) const { return m_prefix + name; }
   /// The source of what stands behind a further prefix.
   ParameterSource under(const std::string& prefix) const {
-    return ParameterSource(m_find, m_prefix + prefix);
+    return ParameterSource(m_find, m_placement, m_prefix + prefix);
   }
+  /// Where the model that reads from here wants its parameters.
+  const Placement& placement() const noexcept { return m_placement; }
 
  private:
   Find m_find;
+  Placement m_placement;
   std::string m_prefix;
 };
 
-/// A parameter that must exist with this shape; axes of extent 1 may be missing or extra (conv1d's (dim, 1,
-/// width)). Throws Error(not_found) or Error(corrupt_data) that names it.
+/// A parameter, on the host, that must exist with this shape; axes of extent 1 may be missing or extra
+/// (conv1d's (dim, 1, width)). Throws Error(not_found) or Error(corrupt_data) that names it.
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape);
 
-/// The same, converted to `dtype` if it is not that already.
+/// The same, converted to `dtype` if it is not that already, and put in its place.
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape,
                             DType dtype);
 

@@ -1,4 +1,6 @@
-#include "ops/common/strided.hpp"
+#include "ops/common/dense.hpp"
+
+#include "ophis/core/kokkos.hpp"
 
 namespace ophis {
 namespace {

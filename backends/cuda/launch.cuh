@@ -1,0 +1,49 @@
+// Launching kernels so that each may start while the one before it ends (programmatic dependent launch).
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "ophis/core/cuda.hpp"
+
+namespace ophis::cuda {
+
+/// In a kernel: waits until the kernels queued before have ended and their results are visible. What it needs
+/// of memory that they do not write, such as weights, it may read before.
+__device__ inline void wait_for_previous_kernels() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// In a kernel: the next one may occupy what this one leaves free from now on.
+__device__ inline void let_next_kernel_start() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/// Queues a kernel that calls wait_for_previous_kernels() in every thread before it touches anything that
+/// earlier kernels write or read.
+template <class... Parameters, class... Arguments>
+void launch_overlapped(const char* name, ExecContext& exec, void (*kernel)(Parameters...), dim3 grid,
+                       dim3 block, std::size_t shared_bytes, const Arguments&... arguments) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream(exec);
+  config.attrs = &overlap;
+  config.numAttrs = properties(exec.device()).compute_capability >= 90 ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name);
+}
+
+/// The sum of a value over the lanes of a warp, in every lane.
+__device__ inline float warp_sum(float value) {
+  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  return value;
+}
+
+}  // namespace ophis::cuda
