@@ -1,0 +1,643 @@
+// selective_scan with one pass over time. A block of threads owns some channels of one sequence and walks
+// through it in tiles of positions. Half of its warps, the edge, read the tensors, turn them into the step size
+// s = delta', the input s u and float32 tiles of B and C in shared memory, and later gate and write the sums; the
+// other half, the core, hold A and the states in registers and run the recurrence. The two work on neighbouring
+// tiles at the same time and hand over through named barriers.
+//
+// Exponentials are the limit: the special function unit makes one in the time of eight multiply-adds. So some
+// of them go through a polynomial.
+#include "backends/cuda/selective_scan_cuda.hpp"
+
+#include "backends/cuda/device_functions.cuh"
+#include "ophis/core/cuda.hpp"
+
+namespace ophis::selective_scan_cuda {
+namespace {
+
+using cuda::exp2_fast;
+using cuda::from_float;
+using cuda::log2_e;
+using cuda::to_float;
+using cuda::Vec;
+
+/// A parameter of any compute dtype.
+struct Parameter {
+  const void* data;
+  DType dtype;
+  std::int64_t strides[2];
+
+  explicit Parameter(const Tensor& tensor) : data(tensor.raw()), dtype(tensor.dtype()), strides{} {
+    for (int i = 0; i < tensor.rank(); ++i) strides[i] = tensor.stride(i);
+  }
+
+  __device__ float at(std::int64_t i, std::int64_t j = 0) const {
+    if (data == nullptr) return 0.0f;
+    const std::int64_t offset = i * strides[0] + j * strides[1];
+    if (dtype == DType::float32) return static_cast<const float*>(data)[offset];
+    if (dtype == DType::bfloat16) return to_float(static_cast<const bfloat16*>(data)[offset]);
+    return to_float(static_cast<const float16*>(data)[offset]);
+  }
+};
+
+/// u, delta, z or out: dense along channels, or along time.
+struct Activation {
+  void* data;
+  std::int64_t batch_stride;
+  std::int64_t stride;  // of the axis that is not dense
+
+  Activation(const Tensor& tensor, bool time_dense)
+      : data(tensor.raw()),
+        batch_stride(tensor ? tensor.stride(0) : 0),
+        stride(tensor ? tensor.stride(time_dense ? 2 : 1) : 0) {}
+};
+
+/// B or C.
+struct Coefficient {
+  const void* data;
+  std::int64_t batch_stride, time_stride, group_stride, state_stride;
+  int channels_per_group;
+
+  Coefficient(const Tensor& tensor, std::int64_t dim)
+      : data(tensor.raw()),
+        batch_stride(tensor.stride(0)),
+        time_stride(tensor.stride(1)),
+        group_stride(tensor.stride(2)),
+        state_stride(tensor.stride(3)),
+        channels_per_group(static_cast<int>(dim / tensor.extent(2))) {}
+};
+
+/// (nseq, dim, dstate), or nothing.
+struct States {
+  float* data;
+  std::int64_t strides[3];
+
+  explicit States(const Tensor& tensor) : data(static_cast<float*>(tensor.raw())), strides{} {
+    for (int i = 0; i < tensor.rank(); ++i) strides[i] = tensor.stride(i);
+  }
+  __device__ float* at(std::int64_t sequence, std::int64_t channel, std::int64_t n) const {
+    return data + sequence * strides[0] + channel * strides[1] + n * strides[2];
+  }
+};
+
+struct Params {
+  Activation u, delta, z, out;
+  Coefficient B, C;
+  Parameter A, D, delta_bias;
+  States initial_states, final_states;
+  const std::int32_t* cu_seqlens;
+  std::int64_t seqlen;
+  int dim, dstate, channel_blocks;
+  bool delta_softplus;
+};
+
+/// How a block is made up. N: dstate, padded with zeros; each of its lanes holds `states` states of `channels`
+/// channels. The sum over the states is made of chains of `chain` states and then of pairs, so that its bits
+/// do not depend on how many lanes share a channel.
+template <int N_, int states_, int channels_, int tile_, int chain_>
+struct Form {
+  static constexpr int N = N_, states = states_, channels = channels_, tile = tile_, chain = chain_;
+  static constexpr int lanes_per_channel = N / states;
+  static constexpr int core_threads = 128, edge_threads = 128;
+  static constexpr int threads = core_threads + edge_threads;
+  static constexpr int block_channels = core_threads / lanes_per_channel * channels;
+  static_assert(block_channels % 8 == 0 && states % chain == 0 && tile % 8 == 0);
+
+  // Shared memory, twice for even and odd tiles, in floats.
+  /// (tile, channel, {s, s u}); 16-byte units swizzled so that a thread may write 8 channels at once.
+  static constexpr int step_size = 2 * tile * block_channels;
+  /// (tile, {B, C}, state)
+  static constexpr int coefficient_row = 2 * N;
+  static constexpr int coefficient_size = tile * coefficient_row;
+  /// (tile, channel, lane): sums over a lane's states, in runs of 8 channels, padded for the banks.
+  static constexpr int sum_run = 8 * lanes_per_channel + (lanes_per_channel > 1 ? 4 : 0);
+  static constexpr int sum_row = block_channels / 8 * sum_run;
+  static constexpr int sum_size = tile * sum_row;
+  static constexpr int stage_size = step_size + coefficient_size + sum_size;
+  static constexpr int shared_bytes = 2 * stage_size * static_cast<int>(sizeof(float));
+
+  __device__ static int step_index(int channel) {
+    const int unit = channel / 2;
+    return 4 * (unit ^ ((unit >> 3) & 3)) + channel % 2 * 2;
+  }
+  /// Lanes with two states find theirs of B and C together.
+  __device__ static int coefficient_index(int which, int n) {
+    return states == 2 ? n / 2 * 4 + which * 2 + n % 2 : which * N + n;
+  }
+  __device__ static int sum_index(int channel) {
+    return channel / 8 * sum_run + channel % 8 * lanes_per_channel;
+  }
+};
+
+template <class Form>
+struct Stage {
+  float* base;
+
+  __device__ Stage(float* shared, int index) : base(shared + index % 2 * Form::stage_size) {}
+  __device__ float* steps() const { return base; }
+  __device__ float* coefficients() const { return base + Form::step_size; }
+  __device__ float* sums() const { return base + Form::step_size + Form::coefficient_size; }
+};
+
+/// Named barriers (0 is __syncthreads): a tile's inputs are ready, its sums are.
+__device__ inline int ready_barrier(int tile) { return 1 + tile % 2; }
+__device__ inline int done_barrier(int tile) { return 3 + tile % 2; }
+
+template <int threads>
+__device__ void barrier_sync(int id) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(threads) : "memory");
+}
+template <int threads>
+__device__ void barrier_arrive(int id) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "n"(threads) : "memory");
+}
+
+__device__ inline float reciprocal_fast(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
+__device__ inline float silu(float x) { return x * reciprocal_fast(1.0f + exp2_fast(-log2_e * x)); }
+
+/// log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|; log(1 + t) / t is a minimax fit (2e-7).
+__device__ inline float softplus_fit(float x) {
+  const float t = exp2_fast(-log2_e * fabsf(x));
+  float p = -8.539206348e-3f;
+  p = fmaf(p, t, 4.408962280e-2f);
+  p = fmaf(p, t, -0.1076816991f);
+  p = fmaf(p, t, 0.1774524003f);
+  p = fmaf(p, t, -0.2449546307f);
+  p = fmaf(p, t, 0.3327547908f);
+  p = fmaf(p, t, -0.4999740422f);
+  p = fmaf(p, t, 0.9999998212f);
+  return fmaf(p, t, fmaxf(x, 0.0f));
+}
+
+/// 2^(s a) for |s a| <= 126, without the special function unit: 1 + r P(r) with a minimax fit (1e-7), exact at
+/// 0.
+__device__ inline float exp2_polynomial(float s, float a) {
+  constexpr float round_to_integer = 12582912.0f;  // 1.5 * 2^23: leaves the nearest integer in the low bits
+  const float shifted = fmaf(s, a, round_to_integer);
+  const float r = fmaf(s, a, round_to_integer - shifted);
+  float p = 1.326472149e-3f;
+  p = fmaf(p, r, 9.671512991e-3f);
+  p = fmaf(p, r, 5.550733581e-2f);
+  p = fmaf(p, r, 0.2402224243f);
+  p = fmaf(p, r, 0.6931470037f);
+  p = fmaf(p, r, 1.0f);
+  return __uint_as_float(__float_as_uint(p) + (__float_as_uint(shifted) << 23));
+}
+
+/// Which exponentials are polynomials: a part that balances the units, the same for every form.
+template <int mix>
+__device__ constexpr bool in_polynomial(int n, int t) {
+  if (mix == 1) return n % 2 == 1 && t % 8 == 7;
+  if (mix == 2) return n % 4 == 3 && t % 2 == 1;
+  if (mix == 3) return n % 4 == 3 && t % 4 != 0;
+  if (mix == 4) return n % 4 == 3;
+  return false;
+}
+
+/// The sum of `count` values in pairs of neighbours, pairs of pairs, and so on.
+template <int count>
+__device__ float pairwise_sum(const float (&values)[count]) {
+  if constexpr (count == 1) {
+    return values[0];
+  } else {
+    float pairs[count / 2];
+#pragma unroll
+    for (int i = 0; i < count / 2; ++i) pairs[i] = values[2 * i] + values[2 * i + 1];
+    return pairwise_sum(pairs);
+  }
+}
+
+template <int count>
+__device__ void load_floats(float (&to)[count], const float* from) {
+  constexpr int width = count % 4 == 0 ? 4 : count % 2 == 0 ? 2 : 1;
+#pragma unroll
+  for (int i = 0; i < count; i += width) {
+    const auto v = *reinterpret_cast<const Vec<float, width>*>(from + i);
+#pragma unroll
+    for (int j = 0; j < width; ++j) to[i + j] = v.lanes[j];
+  }
+}
+
+/// The recurrence of one lane.
+template <class Form, int mix>
+struct Core {
+  static constexpr int S = Form::states, K = Form::channels;
+  float A[K][S], limit[K][S], h[K][S];
+
+  /// One position; t counts from the tile's start and is a compile-time constant up to the mix' period.
+  __device__ void step(int t, const float* steps, const float* coefficients, float* sums) {
+    float sd[2 * K];
+    load_floats(sd, steps);
+    float chains[K][S / Form::chain];
+#pragma unroll
+    for (int first = 0; first < S; first += Form::chain) {
+      float B[Form::chain], C[Form::chain];
+      if constexpr (S == 2) {
+        float both[4];
+        load_floats(both, coefficients);
+        B[0] = both[0], B[1] = both[1], C[0] = both[2], C[1] = both[3];
+      } else {
+        load_floats(B, coefficients + first);
+        load_floats(C, coefficients + Form::N + first);
+      }
+#pragma unroll
+      for (int k = 0; k < K; ++k) {
+        const float s = sd[2 * k], input = sd[2 * k + 1];
+        float sum = 0.0f;
+#pragma unroll
+        for (int j = 0; j < Form::chain; ++j) {
+          const int n = first + j;
+          const float decay = in_polynomial<mix>(n, t) ? exp2_polynomial(fminf(s, limit[k][n]), A[k][n])
+                                                       : exp2_fast(s * A[k][n]);
+          h[k][n] = fmaf(decay, h[k][n], input * B[j]);
+          sum = j == 0 ? C[j] * h[k][n] : fmaf(C[j], h[k][n], sum);
+        }
+        chains[k][first / Form::chain] = sum;
+      }
+    }
+    if constexpr (K == 2 && Form::lanes_per_channel == 1) {
+      *reinterpret_cast<float2*>(sums) = {pairwise_sum(chains[0]), pairwise_sum(chains[1])};
+    } else {
+#pragma unroll
+      for (int k = 0; k < K; ++k) sums[k * Form::lanes_per_channel] = pairwise_sum(chains[k]);
+    }
+  }
+};
+
+template <class Form, int mix>
+__device__ void run_core(const Params& p, float* shared, std::int64_t sequence, int first_channel, int tiles) {
+  constexpr int S = Form::states, K = Form::channels, G = Form::lanes_per_channel;
+  constexpr int unroll = 4;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % G, channel = thread / G * K;  // of the block
+  Core<Form, mix> core;
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+#pragma unroll
+    for (int n = 0; n < S; ++n) {
+      const int d = first_channel + channel + k, state = lane * S + n;
+      const bool valid = d < p.dim && state < p.dstate;
+      core.A[k][n] = valid ? log2_e * p.A.at(d, state) : 0.0f;
+      core.limit[k][n] = 126.0f / fabsf(core.A[k][n]);
+      core.h[k][n] = valid && p.initial_states.data ? *p.initial_states.at(sequence, d, state) : 0.0f;
+    }
+  }
+  for (int tile = 0; tile < tiles; ++tile) {
+    const Stage<Form> stage(shared, tile);
+    const float* steps = stage.steps() + Form::step_index(channel);
+    const float* coefficients = stage.coefficients() + (S == 2 ? lane * 4 : lane * S);
+    float* sums = stage.sums() + Form::sum_index(channel) + lane;
+    barrier_sync<Form::threads>(ready_barrier(tile));
+#pragma unroll 1
+    for (int t = 0; t < Form::tile; t += unroll) {
+#pragma unroll
+      for (int i = 0; i < unroll; ++i) {
+        core.step(i, steps + i * 2 * Form::block_channels, coefficients + i * Form::coefficient_row,
+                  sums + i * Form::sum_row);
+      }
+      steps += unroll * 2 * Form::block_channels;
+      coefficients += unroll * Form::coefficient_row;
+      sums += unroll * Form::sum_row;
+    }
+    barrier_arrive<Form::threads>(done_barrier(tile));
+  }
+  if (!p.final_states.data) return;
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+#pragma unroll
+    for (int n = 0; n < S; ++n) {
+      const int d = first_channel + channel + k, state = lane * S + n;
+      if (d < p.dim && state < p.dstate) *p.final_states.at(sequence, d, state) = core.h[k][n];
+    }
+  }
+}
+
+/// Eight elements, along channels or along time, as they lie in memory.
+template <class T>
+struct Octet {
+  uint4 words[sizeof(T) / 2];
+
+  __device__ void load(const T* from) {
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(T) / 2); ++i) words[i] = reinterpret_cast<const uint4*>(from)[i];
+  }
+  __device__ void clear() {
+#pragma unroll
+    for (uint4& word : words) word = {0, 0, 0, 0};
+  }
+  __device__ float operator[](int i) const {
+    if constexpr (std::is_same_v<T, bfloat16>) {  // in one instruction
+      const std::uint32_t word = reinterpret_cast<const std::uint32_t*>(words)[i / 2];
+      return __uint_as_float(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
+    } else {
+      return to_float(reinterpret_cast<const T*>(words)[i]);
+    }
+  }
+  __device__ static void store(T* to, const float (&values)[8]) {
+    Octet octet;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) reinterpret_cast<T*>(octet.words)[i] = from_float<T>(values[i]);
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(T) / 2); ++i) reinterpret_cast<uint4*>(to)[i] = octet.words[i];
+  }
+};
+
+/// What one thread of the edge does. It has `count` octets of every tile: 8 channels at one position, or with
+/// time_dense 8 positions of one channel.
+template <class T, class Form, bool time_dense>
+struct Edge {
+  static constexpr int rows = time_dense ? Form::block_channels : Form::block_channels / 8;  // octets abreast
+  static constexpr int total = Form::block_channels / 8 * Form::tile;
+  static constexpr int count = (total + Form::edge_threads - 1) / Form::edge_threads;
+  static constexpr int parameters = time_dense ? count : 8;
+  static_assert(rows % Form::edge_threads == 0 || Form::edge_threads % rows == 0);
+  using Octets = Octet<T>[count];
+
+  /// From octet 0 to octet k.
+  __device__ static constexpr int channels_to(int k) {
+    return k * Form::edge_threads % rows * (time_dense ? 1 : 8);
+  }
+  __device__ static constexpr int positions_to(int k) {
+    return k * Form::edge_threads / rows * (time_dense ? 8 : 1);
+  }
+
+  /// One of the tensors: the address of octet 0 of a tile, moving with the tiles.
+  struct Cursor {
+    T* address;
+    std::int64_t stride;
+
+    __device__ Cursor(const Activation& tensor, std::int64_t b, std::int64_t l, std::int64_t d)
+        : address(static_cast<T*>(tensor.data) + b * tensor.batch_stride +
+                  (time_dense ? d * tensor.stride + l : l * tensor.stride + d)),
+          stride(tensor.stride) {}
+    __device__ T* octet(int k) const {
+      return address + (time_dense ? channels_to(k) * stride + positions_to(k)
+                                   : positions_to(k) * stride + channels_to(k));
+    }
+    __device__ void advance() { address += time_dense ? Form::tile : Form::tile * stride; }
+  };
+
+  int thread, channel, position;  // of octet 0, in the block and tile
+  int channels, length;           // that exist, from the block's and the sequence's start
+  bool softplus, gate;
+  float D[parameters], bias[parameters];
+  Cursor u, delta, z, out;
+
+  __device__ Edge(const Params& p, std::int64_t batch, std::int64_t begin, int first_channel, int sequence_length)
+      : thread(static_cast<int>(threadIdx.x) - Form::core_threads),
+        channel(thread % rows * (time_dense ? 1 : 8)),
+        position(thread / rows * (time_dense ? 8 : 1)),
+        channels(p.dim - first_channel),
+        length(sequence_length),
+        softplus(p.delta_softplus),
+        gate(p.z.data != nullptr),
+        u(p.u, batch, begin + position, first_channel + channel),
+        delta(p.delta, batch, begin + position, first_channel + channel),
+        z(p.z, batch, begin + position, first_channel + channel),
+        out(p.out, batch, begin + position, first_channel + channel) {
+#pragma unroll
+    for (int i = 0; i < parameters; ++i) {
+      const int d = channel + (time_dense ? channels_to(i) : i);
+      D[i] = d < channels ? p.D.at(first_channel + d) : 0.0f;
+      bias[i] = d < channels ? p.delta_bias.at(first_channel + d) : 0.0f;
+    }
+  }
+
+  /// Whether this thread has an octet k in a tile at all.
+  __device__ bool has(int k) const {
+    return total % Form::edge_threads == 0 || position + positions_to(k) < Form::tile;
+  }
+  /// Whether octet k exists in the sequence.
+  __device__ bool exists(int tile, int k) const {
+    return has(k) && channel + channels_to(k) < channels && tile * Form::tile + position + positions_to(k) < length;
+  }
+
+  /// Zeros where there is nothing.
+  __device__ void load(Octets& to, Cursor& from, int tile) const {
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      to[k].clear();
+      if (exists(tile, k)) to[k].load(from.octet(k));
+    }
+    from.advance();
+  }
+
+  /// s and s u.
+  __device__ void write_steps(const Octets& deltas, const Octets& us, int tile, float* steps) const {
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      if (!has(k)) continue;
+      float s[8], input[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const float x = deltas[k][i] + bias[time_dense ? k : i], y = softplus_fit(x);
+        s[i] = softplus ? y : x;
+        input[i] = s[i] * us[k][i];
+      }
+      write_octet(s, input, k, steps);
+    }
+    if (length - tile * Form::tile >= Form::tile) return;
+    // The state must stay as it is beyond the end.
+    const float zeros[8] = {};
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      if (has(k) && !exists(tile, k)) write_octet(zeros, zeros, k, steps);
+    }
+  }
+
+  __device__ void write_octet(const float (&s)[8], const float (&input)[8], int k, float* steps) const {
+    constexpr int row = 2 * Form::block_channels;
+    float* const to = steps + (position + positions_to(k)) * row;
+    const int c = channel + channels_to(k);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if constexpr (time_dense)
+        *reinterpret_cast<float2*>(to + i * row + Form::step_index(c)) = {s[i], input[i]};
+      else if (i % 2 == 0)
+        *reinterpret_cast<float4*>(to + Form::step_index(c + i)) = {s[i], input[i], s[i + 1], input[i + 1]};
+    }
+  }
+
+  __device__ void read_sums(float (&y)[8], const float* sums, int k) const {
+    constexpr int G = Form::lanes_per_channel;
+    const float* const from =
+        sums + (position + positions_to(k)) * Form::sum_row + Form::sum_index(channel + channels_to(k));
+    if constexpr (G == 1 && !time_dense) {
+      load_floats(y, from);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        float parts[G];
+        load_floats(parts, from + i * (time_dense ? Form::sum_row : G));
+        y[i] = pairwise_sum(parts);
+      }
+    }
+  }
+
+  /// Adds D u, gates and writes.
+  __device__ void finish(const Octets& us, const Octets& zs, int tile, const float* sums) {
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      if (!has(k)) continue;
+      float y[8];
+      read_sums(y, sums, k);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        y[i] = fmaf(D[time_dense ? k : i], us[k][i], y[i]);
+        y[i] *= gate ? silu(zs[k][i]) : 1.0f;
+      }
+      if (exists(tile, k)) Octet<T>::store(out.octet(k), y);
+    }
+    out.advance();
+  }
+};
+
+/// B and C of a tile, to float32.
+template <class T, class Form>
+struct CoefficientTile {
+  static constexpr int total = Form::tile * Form::coefficient_row;
+  static constexpr int count = total / Form::edge_threads;
+  static constexpr int batch_size = count < 16 ? count : 16;  // loads in flight
+  static_assert(count % batch_size == 0);
+
+  const Params& p;
+  const T *B, *C;  // of this sequence and group
+  int thread = static_cast<int>(threadIdx.x) - Form::core_threads;
+
+  __device__ static const T* start(const Coefficient& c, std::int64_t b, std::int64_t l, int channel) {
+    return static_cast<const T*>(c.data) + b * c.batch_stride + l * c.time_stride +
+           channel / c.channels_per_group * c.group_stride;
+  }
+  __device__ CoefficientTile(const Params& params, std::int64_t b, std::int64_t l, int channel)
+      : p(params), B(start(params.B, b, l, channel)), C(start(params.C, b, l, channel)) {}
+
+  __device__ void load(T (&values)[batch_size], int first, std::int64_t l, int steps) const {
+#pragma unroll
+    for (int i = 0; i < batch_size; ++i) {
+      const int index = thread + (first + i) * Form::edge_threads;
+      const int t = index / Form::coefficient_row, n = index % Form::N;
+      const bool is_C = index % Form::coefficient_row >= Form::N;
+      const Coefficient& c = is_C ? p.C : p.B;
+      const T* const from = (is_C ? C : B) + (l + t) * c.time_stride + n * c.state_stride;
+      values[i] = t < steps && n < p.dstate ? *from : T{};
+    }
+  }
+  __device__ void store(const T (&values)[batch_size], int first, float* coefficients) const {
+#pragma unroll
+    for (int i = 0; i < batch_size; ++i) {
+      const int index = thread + (first + i) * Form::edge_threads;
+      const int t = index / Form::coefficient_row, n = index % Form::N;
+      const int which = index % Form::coefficient_row / Form::N;
+      coefficients[t * Form::coefficient_row + Form::coefficient_index(which, n)] = to_float(values[i]);
+    }
+  }
+};
+
+template <class T, class Form, bool time_dense>
+__device__ void run_edge(const Params& p, float* shared, std::int64_t batch, std::int64_t begin, int length,
+                         int first_channel, int tiles) {
+  using Lane = Edge<T, Form, time_dense>;
+  using Tile = CoefficientTile<T, Form>;
+  Lane edge(p, batch, begin, first_channel, length);
+  const Tile coefficients(p, batch, begin, first_channel);
+  typename Lane::Octets delta, u, last_u, last_z;
+  edge.load(delta, edge.delta, 0);
+  edge.load(u, edge.u, 0);
+  for (int tile = 0; tile < tiles; ++tile) {
+    const Stage<Form> stage(shared, tile);
+    T values[Tile::batch_size];
+    const std::int64_t l = static_cast<std::int64_t>(tile) * Form::tile;
+    coefficients.load(values, 0, l, length - tile * Form::tile);
+    edge.write_steps(delta, u, tile, stage.steps());
+    coefficients.store(values, 0, stage.coefficients());
+    for (int first = Tile::batch_size; first < Tile::count; first += Tile::batch_size) {
+      coefficients.load(values, first, l, length - tile * Form::tile);
+      coefficients.store(values, first, stage.coefficients());
+    }
+    barrier_arrive<Form::threads>(ready_barrier(tile));
+
+    typename Lane::Octets next_u;
+    edge.load(delta, edge.delta, tile + 1);
+    edge.load(next_u, edge.u, tile + 1);
+    if (tile > 0) {
+      barrier_sync<Form::threads>(done_barrier(tile - 1));
+      edge.finish(last_u, last_z, tile - 1, Stage<Form>(shared, tile - 1).sums());
+    }
+    if (edge.gate) edge.load(last_z, edge.z, tile);
+#pragma unroll
+    for (int k = 0; k < Lane::count; ++k) {
+      last_u[k] = u[k];
+      u[k] = next_u[k];
+    }
+  }
+  if (tiles == 0) return;
+  barrier_sync<Form::threads>(done_barrier(tiles - 1));
+  edge.finish(last_u, last_z, tiles - 1, Stage<Form>(shared, tiles - 1).sums());
+}
+
+template <class T, class Form, int mix, bool time_dense, int blocks_per_multiprocessor>
+__global__ void __launch_bounds__(Form::threads, blocks_per_multiprocessor)
+    selective_scan_kernel(const __grid_constant__ Params p) {
+  extern __shared__ __align__(16) float shared[];
+  const std::int64_t sequence = blockIdx.x / static_cast<unsigned>(p.channel_blocks);
+  const int first_channel =
+      static_cast<int>(blockIdx.x % static_cast<unsigned>(p.channel_blocks)) * Form::block_channels;
+  std::int64_t batch = sequence, begin = 0, end = p.seqlen;
+  if (p.cu_seqlens) {
+    batch = 0;
+    begin = p.cu_seqlens[sequence];
+    end = p.cu_seqlens[sequence + 1];
+  }
+  const int length = static_cast<int>(end - begin), tiles = (length + Form::tile - 1) / Form::tile;
+  if (threadIdx.x < Form::core_threads)
+    run_core<Form, mix>(p, shared, sequence, first_channel, tiles);
+  else
+    run_edge<T, Form, time_dense>(p, shared, batch, begin, length, first_channel, tiles);
+}
+
+/// Whether a block's channels all lie in one group.
+bool fits_groups(const Params& p, int block_channels) {
+  const auto fits = [&](const Coefficient& c) {
+    return c.channels_per_group >= p.dim || c.channels_per_group % block_channels == 0;
+  };
+  return fits(p.B) && fits(p.C);
+}
+
+template <class T, class Form, int mix, bool time_dense, int blocks_per_multiprocessor>
+void launch(Params p, std::int64_t nseq, cudaStream_t stream) {
+  const auto kernel = selective_scan_kernel<T, Form, mix, time_dense, blocks_per_multiprocessor>;
+  cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Form::shared_bytes),
+              "cudaFuncSetAttribute");
+  p.channel_blocks = (p.dim + Form::block_channels - 1) / Form::block_channels;
+  const dim3 grid(static_cast<unsigned>(nseq * p.channel_blocks));
+  kernel<<<grid, Form::threads, Form::shared_bytes, stream>>>(p);
+  cuda::check_launch("selective_scan");
+}
+
+Params make_params(const SelectiveScanArgs& args, bool time_dense) {
+  const std::int64_t dim = args.u.extent(2);
+  return {Activation(args.u, time_dense),
+          Activation(args.delta, time_dense),
+          Activation(args.z, time_dense),
+          Activation(args.out, time_dense),
+          Coefficient(args.B, dim),
+          Coefficient(args.C, dim),
+          Parameter(args.A),
+          Parameter(args.D),
+          Parameter(args.delta_bias),
+          States(args.initial_states),
+          States(args.final_states),
+          args.cu_seqlens ? args.cu_seqlens.data<std::int32_t>() : nullptr,
+          args.u.extent(1),
+          static_cast<int>(dim),
+          static_cast<int>(args.A.extent(1)),
+          0,
+          args.delta_softplus};
+}
+
+}  // namespace
+}  // namespace ophis::selective_scan_cuda
