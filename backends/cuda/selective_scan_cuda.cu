@@ -8,7 +8,7 @@
 // of them go through a polynomial.
 #include "backends/cuda/selective_scan_cuda.hpp"
 
-#include "backends/cuda/device_functions.cuh"
+#include "backends/cuda/parameter.cuh"
 #include "ophis/core/cuda.hpp"
 
 namespace ophis::selective_scan_cuda {
@@ -17,27 +17,9 @@ namespace {
 using cuda::exp2_fast;
 using cuda::from_float;
 using cuda::log2_e;
+using cuda::Parameter;
 using cuda::to_float;
 using cuda::Vec;
-
-/// A parameter of any compute dtype.
-struct Parameter {
-  const void* data;
-  DType dtype;
-  std::int64_t strides[2];
-
-  explicit Parameter(const Tensor& tensor) : data(tensor.raw()), dtype(tensor.dtype()), strides{} {
-    for (int i = 0; i < tensor.rank(); ++i) strides[i] = tensor.stride(i);
-  }
-
-  __device__ float at(std::int64_t i, std::int64_t j = 0) const {
-    if (data == nullptr) return 0.0f;
-    const std::int64_t offset = i * strides[0] + j * strides[1];
-    if (dtype == DType::float32) return static_cast<const float*>(data)[offset];
-    if (dtype == DType::bfloat16) return to_float(static_cast<const bfloat16*>(data)[offset]);
-    return to_float(static_cast<const float16*>(data)[offset]);
-  }
-};
 
 /// u, delta, z or out: dense along channels, or along time.
 struct Activation {

@@ -1,0 +1,197 @@
+// selective_state_update: memory bound, as the state is read and written once. The lanes of a channel hold four
+// states each per 16-byte access; a thread loads all its channels before it uses the first.
+#include "backends/cuda/selective_state_update_cuda.hpp"
+
+#include <algorithm>
+
+#include "backends/cuda/parameter.cuh"
+#include "ophis/core/cuda.hpp"
+
+namespace ophis::selective_state_update_cuda {
+namespace {
+
+using cuda::from_float;
+using cuda::Parameter;
+using cuda::to_float;
+using cuda::Vec;
+
+constexpr int threads = 128;
+
+/// (batch, dim) T, or nothing.
+struct Activation {
+  void* data;
+  std::int64_t strides[2];
+
+  explicit Activation(const Tensor& tensor)
+      : data(tensor.raw()), strides{tensor ? tensor.stride(0) : 0, tensor ? tensor.stride(1) : 0} {}
+
+  template <class T>
+  __device__ T* at(std::int64_t b, std::int64_t channel) const {
+    return static_cast<T*>(data) + b * strides[0] + channel * strides[1];
+  }
+};
+
+/// B or C, dense along dstate.
+struct Coefficient {
+  const void* data;
+  std::int64_t batch_stride, group_stride;
+  int channels_per_group;
+
+  Coefficient(const Tensor& tensor, std::int64_t dim)
+      : data(tensor.raw()),
+        batch_stride(tensor.stride(0)),
+        group_stride(tensor.stride(1)),
+        channels_per_group(static_cast<int>(dim / tensor.extent(1))) {}
+
+  template <class T>
+  __device__ const T* at(std::int64_t b, int channel) const {
+    return static_cast<const T*>(data) + b * batch_stride + channel / channels_per_group * group_stride;
+  }
+};
+
+struct Params {
+  float* state;
+  std::int64_t state_strides[2];  // batch, channel; dense along dstate
+  Activation x, dt, z, out;
+  Coefficient B, C;
+  const float* A;  // dense along dstate
+  std::int64_t A_stride;
+  Parameter D, dt_bias;
+  int dim;
+  bool dt_softplus;
+};
+
+/// Four elements as floats.
+template <class T>
+__device__ void load4(float (&to)[4], const T* from) {
+  const auto v = *reinterpret_cast<const Vec<T, 4>*>(from);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) to[i] = to_float(v.lanes[i]);
+}
+
+/// A block has threads / lanes channels abreast, `rows` times; dstate = 4 lanes. Grid: (blocks of dim, batch).
+template <class T, int lanes, int rows>
+__global__ void __launch_bounds__(threads) selective_state_update_kernel(const __grid_constant__ Params p) {
+  constexpr int abreast = threads / lanes;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes;
+  const int first = static_cast<int>(blockIdx.x) * rows * abreast + thread / lanes;
+  const std::int64_t b = blockIdx.y;
+  float* const states = p.state + b * p.state_strides[0] + lane * 4;
+
+  float state[rows][4], A[rows][4], B[rows][4], C[rows][4], x[rows], dt[rows];
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    const int channel = first + r * abreast;
+    if (channel >= p.dim) continue;
+    load4(state[r], states + channel * p.state_strides[1]);
+    load4(A[r], p.A + channel * p.A_stride + lane * 4);
+    load4(B[r], p.B.at<T>(b, channel) + lane * 4);
+    load4(C[r], p.C.at<T>(b, channel) + lane * 4);
+    x[r] = to_float(*p.x.at<T>(b, channel));
+    dt[r] = to_float(*p.dt.at<T>(b, channel)) + p.dt_bias.at(channel);
+  }
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    const int channel = first + r * abreast;
+    const bool valid = channel < p.dim;
+    float sum = 0.0f;
+    if (valid) {
+      const float step = p.dt_softplus ? cuda::softplus_fast(dt[r]) : dt[r];
+      const float log2_step = cuda::log2_e * step, input = step * x[r];
+      Vec<float, 4> next;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        next.lanes[i] = fmaf(cuda::exp2_fast(log2_step * A[r][i]), state[r][i], input * B[r][i]);
+        sum = fmaf(C[r][i], next.lanes[i], sum);
+      }
+      *reinterpret_cast<Vec<float, 4>*>(states + channel * p.state_strides[1]) = next;
+    }
+#pragma unroll
+    for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+    if (!valid || lane != 0) continue;
+    sum = fmaf(p.D.at(channel), x[r], sum);
+    if (p.z.data) sum *= cuda::silu_fast(to_float(*p.z.at<T>(b, channel)));
+    *p.out.at<T>(b, channel) = from_float<T>(sum);
+  }
+}
+
+template <class T, int lanes, int rows>
+void launch(const Params& p, std::int64_t batch, cudaStream_t stream) {
+  constexpr int block_channels = rows * threads / lanes;
+  const dim3 grid(static_cast<unsigned>((p.dim + block_channels - 1) / block_channels),
+                  static_cast<unsigned>(batch));
+  selective_state_update_kernel<T, lanes, rows><<<grid, threads, 0, stream>>>(p);
+  cuda::check_launch("selective_state_update");
+}
+
+Params make_params(const SelectiveStateUpdateArgs& args) {
+  const std::int64_t dim = args.x.extent(1);
+  return {args.state.data<float>(),
+          {args.state.stride(0), args.state.stride(1)},
+          Activation(args.x),
+          Activation(args.dt),
+          Activation(args.z),
+          Activation(args.out),
+          Coefficient(args.B, dim),
+          Coefficient(args.C, dim),
+          args.A.data<float>(),
+          args.A.stride(0),
+          Parameter(args.D),
+          Parameter(args.dt_bias),
+          static_cast<int>(dim),
+          args.dt_softplus};
+}
+
+/// Whether runs of four along the last axis can be read at once.
+bool in_fours(const Tensor& tensor) {
+  if (tensor.stride(-1) != 1) return false;
+  for (int i = 0; i + 1 < tensor.rank(); ++i) {
+    if (tensor.stride(i) % 4 != 0) return false;
+  }
+  return reinterpret_cast<std::uintptr_t>(tensor.raw()) % (4 * size_of(tensor.dtype())) == 0;
+}
+
+}  // namespace
+
+const char* why_not(Device device, const SelectiveStateUpdateArgs& args) {
+  if (device.type != DeviceType::cuda) return "not on a CUDA device";
+  const std::int64_t dstate = args.A.extent(1);
+  if (dstate != 8 && dstate != 16 && dstate != 32 && dstate != 64 && dstate != 128)
+    return "dstate is not 8, 16, 32, 64 or 128";
+  if (args.B.rank() == 2 || args.C.rank() == 2) return "B or C is constant";
+  if (args.A.dtype() != DType::float32) return "A is not float32";
+  if (!in_fours(args.state) || !in_fours(args.A) || !in_fours(args.B) || !in_fours(args.C))
+    return "state, A, B or C is not dense and aligned along dstate";
+  if (args.x.extent(0) > 65535 || args.x.extent(1) > 1 << 30) return "batch or dim is too large";
+  return nullptr;
+}
+
+void run(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
+  if (args.x.count() == 0) return;
+  const std::int64_t batch = args.x.extent(0), dim = args.x.extent(1), dstate = args.A.extent(1);
+  const Params p = make_params(args);
+  const cudaStream_t stream = cuda::stream(exec);
+  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    const auto with_lanes = [&]<int lanes>(std::integral_constant<int, lanes>) {
+      // More loads in flight a thread where there are enough blocks to fill the device even so.
+      if (batch * dim * lanes > 512 * 1024)
+        launch<T, lanes, 4>(p, batch, stream);
+      else
+        launch<T, lanes, 1>(p, batch, stream);
+    };
+    switch (dstate) {
+      case 8:
+        return with_lanes(std::integral_constant<int, 2>{});
+      case 16:
+        return with_lanes(std::integral_constant<int, 4>{});
+      case 32:
+        return with_lanes(std::integral_constant<int, 8>{});
+      case 64:
+        return with_lanes(std::integral_constant<int, 16>{});
+      default:
+        return with_lanes(std::integral_constant<int, 32>{});
+    }
+  });
+}
+
+}  // namespace ophis::selective_state_update_cuda

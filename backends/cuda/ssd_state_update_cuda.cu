@@ -1,0 +1,166 @@
+// ssd_state_update: memory bound, as the state is read and written once and everything else is small. The lanes
+// of a row (one element p of a head, dstate numbers) hold four states each per 16-byte access; a thread loads
+// all its rows before it uses the first.
+#include "backends/cuda/ssd_state_update_cuda.hpp"
+
+#include "backends/cuda/parameter.cuh"
+#include "ophis/core/cuda.hpp"
+
+namespace ophis::ssd_state_update_cuda {
+namespace {
+
+using cuda::from_float;
+using cuda::Parameter;
+using cuda::to_float;
+using cuda::Vec;
+
+constexpr int threads = 128;
+
+struct Params {
+  float* state;
+  const void *x, *dt, *B, *C, *z;
+  void* out;
+  std::int64_t state_strides[3];  // batch, head, p; dense along dstate
+  std::int64_t x_strides[3], z_strides[3], out_strides[3];
+  std::int64_t dt_strides[2], B_strides[2], C_strides[2];  // batch and head or group
+  Parameter A, D, dt_bias;
+  float dt_min, dt_max;
+  int headdim, heads_per_group;
+  bool dt_softplus, D_by_element;
+};
+
+/// Four elements as floats.
+template <class T>
+__device__ void load4(float (&to)[4], const T* from) {
+  const auto v = *reinterpret_cast<const Vec<T, 4>*>(from);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) to[i] = to_float(v.lanes[i]);
+}
+
+/// A block has threads / lanes rows abreast, `rows` times. dstate = 4 lanes vectors. Grid: (blocks of headdim,
+/// nheads, batch).
+template <class T, int lanes, int vectors, int rows>
+__global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_constant__ Params p) {
+  constexpr int rows_abreast = threads / lanes;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes;
+  const int first = static_cast<int>(blockIdx.x) * rows * rows_abreast + thread / lanes;
+  const std::int64_t head = blockIdx.y, b = blockIdx.z, group = head / p.heads_per_group;
+
+  float4 state[rows][vectors];
+  float* const states = p.state + b * p.state_strides[0] + head * p.state_strides[1] + lane * 4;
+  const T* const x = static_cast<const T*>(p.x) + b * p.x_strides[0] + head * p.x_strides[1];
+  float input[rows];
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    const int row = first + r * rows_abreast;
+    if (row >= p.headdim) continue;
+#pragma unroll
+    for (int v = 0; v < vectors; ++v) {
+      state[r][v] = *reinterpret_cast<const float4*>(states + row * p.state_strides[2] + v * lanes * 4);
+    }
+    input[r] = to_float(x[row * p.x_strides[2]]);
+  }
+
+  float B[vectors][4], C[vectors][4];
+#pragma unroll
+  for (int v = 0; v < vectors; ++v) {
+    const int n = (v * lanes + lane) * 4;
+    load4(B[v], static_cast<const T*>(p.B) + b * p.B_strides[0] + group * p.B_strides[1] + n);
+    load4(C[v], static_cast<const T*>(p.C) + b * p.C_strides[0] + group * p.C_strides[1] + n);
+  }
+  float dt = to_float(static_cast<const T*>(p.dt)[b * p.dt_strides[0] + head * p.dt_strides[1]]);
+  dt += p.dt_bias.at(head);
+  if (p.dt_softplus) dt = cuda::softplus_fast(dt);
+  dt = dt < p.dt_min ? p.dt_min : dt > p.dt_max ? p.dt_max : dt;  // NaN stays NaN
+  const float decay = cuda::exp2_fast(cuda::log2_e * dt * p.A.at(head));
+
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    const int row = first + r * rows_abreast;
+    const bool valid = row < p.headdim;
+    float sum = 0.0f;
+    if (valid) {
+#pragma unroll
+      for (int v = 0; v < vectors; ++v) {
+        float4& s = state[r][v];
+        const float dx = dt * input[r];
+        s.x = fmaf(decay, s.x, dx * B[v][0]);
+        s.y = fmaf(decay, s.y, dx * B[v][1]);
+        s.z = fmaf(decay, s.z, dx * B[v][2]);
+        s.w = fmaf(decay, s.w, dx * B[v][3]);
+        *reinterpret_cast<float4*>(states + row * p.state_strides[2] + v * lanes * 4) = s;
+        sum += fmaf(C[v][0], s.x, C[v][1] * s.y) + fmaf(C[v][2], s.z, C[v][3] * s.w);
+      }
+    }
+#pragma unroll
+    for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+    if (!valid || lane != 0) continue;
+    sum = fmaf(p.D.at(head, p.D_by_element ? row : 0), input[r], sum);
+    if (p.z) {
+      sum *= cuda::silu_fast(to_float(static_cast<const T*>(
+          p.z)[b * p.z_strides[0] + head * p.z_strides[1] + row * p.z_strides[2]]));
+    }
+    static_cast<T*>(p.out)[b * p.out_strides[0] + head * p.out_strides[1] + row * p.out_strides[2]] =
+        from_float<T>(sum);
+  }
+}
+
+template <class T, int lanes, int vectors, int rows>
+void launch(const Params& p, std::int64_t batch, std::int64_t nheads, cudaStream_t stream) {
+  constexpr int block_rows = rows * threads / lanes;
+  const dim3 grid(static_cast<unsigned>((p.headdim + block_rows - 1) / block_rows), static_cast<unsigned>(nheads),
+                  static_cast<unsigned>(batch));
+  ssd_state_update_kernel<T, lanes, vectors, rows><<<grid, threads, 0, stream>>>(p);
+  cuda::check_launch("ssd_state_update");
+}
+
+template <int count>
+void copy_strides(std::int64_t (&to)[count], const Tensor& from) {
+  for (int i = 0; i < count; ++i) to[i] = from ? from.stride(i) : 0;
+}
+
+Params make_params(const SsdStateUpdateArgs& args) {
+  Params p{static_cast<float*>(args.state.raw()),
+           args.x.raw(),
+           args.dt.raw(),
+           args.B.raw(),
+           args.C.raw(),
+           args.z.raw(),
+           args.out.raw(),
+           {},
+           {},
+           {},
+           {},
+           {},
+           {},
+           {},
+           Parameter(args.A),
+           Parameter(args.D),
+           Parameter(args.dt_bias),
+           static_cast<float>(args.dt_min),
+           static_cast<float>(args.dt_max),
+           static_cast<int>(args.x.extent(2)),
+           static_cast<int>(args.x.extent(1) / args.B.extent(1)),
+           args.dt_softplus,
+           args.D && args.D.rank() == 2};
+  copy_strides(p.state_strides, args.state);
+  copy_strides(p.x_strides, args.x);
+  copy_strides(p.z_strides, args.z);
+  copy_strides(p.out_strides, args.out);
+  copy_strides(p.dt_strides, args.dt);
+  copy_strides(p.B_strides, args.B);
+  copy_strides(p.C_strides, args.C);
+  return p;
+}
+
+/// Whether runs of four along the last axis can be read at once.
+bool in_fours(const Tensor& tensor) {
+  if (tensor.stride(-1) != 1) return false;
+  for (int i = 0; i + 1 < tensor.rank(); ++i) {
+    if (tensor.stride(i) % 4 != 0) return false;
+  }
+  return reinterpret_cast<std::uintptr_t>(tensor.raw()) % (4 * size_of(tensor.dtype())) == 0;
+}
+
+}  // namespace
+}  // namespace ophis::ssd_state_update_cuda
