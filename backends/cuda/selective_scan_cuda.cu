@@ -75,9 +75,10 @@ struct Params {
 /// How a block is made up. N: dstate, padded with zeros; each of its lanes holds `states` states of `channels`
 /// channels. The sum over the states is made of chains of `chain` states and then of pairs, so that its bits
 /// do not depend on how many lanes share a channel.
-template <int N_, int states_, int channels_, int tile_, int chain_>
+template <int N_, int states_, int channels_, int tile_, int chain_, int run_ = 4>
 struct Form {
   static constexpr int N = N_, states = states_, channels = channels_, tile = tile_, chain = chain_;
+  static constexpr int run = run_;  // positions that a lane of the core works on at a time
   static constexpr int lanes_per_channel = N / states;
   static constexpr int core_threads = 128, edge_threads = 128;
   static constexpr int threads = core_threads + edge_threads;
@@ -210,10 +211,22 @@ struct Core {
   static constexpr int S = Form::states, K = Form::channels;
   float A[K][S], limit[K][S], h[K][S];
 
-  /// One position; t counts from the tile's start and is a compile-time constant up to the mix' period.
-  __device__ void step(int t, const float* steps, const float* coefficients, float* sums) {
-    float sd[2 * K];
-    load_floats(sd, steps);
+  /// The decays of one position from {s, s u} of the channels; t counts within a run.
+  __device__ void decays(int t, const float (&steps)[2 * K], float (&decay)[K][S]) const {
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int n = 0; n < S; ++n) {
+        const float s = steps[2 * k];
+        decay[k][n] = in_polynomial<mix>(n, t) ? exp2_polynomial(fminf(s, limit[k][n]), A[k][n])
+                                               : exp2_fast(s * A[k][n]);
+      }
+    }
+  }
+
+  /// Advances the states by one position; sums: this lane's part of the channels' sums.
+  __device__ void advance(const float (&decay)[K][S], const float (&steps)[2 * K], const float* coefficients,
+                          float (&sums)[K]) {
     float chains[K][S / Form::chain];
 #pragma unroll
     for (int first = 0; first < S; first += Form::chain) {
@@ -228,32 +241,25 @@ struct Core {
       }
 #pragma unroll
       for (int k = 0; k < K; ++k) {
-        const float s = sd[2 * k], input = sd[2 * k + 1];
         float sum = 0.0f;
 #pragma unroll
         for (int j = 0; j < Form::chain; ++j) {
           const int n = first + j;
-          const float decay = in_polynomial<mix>(n, t) ? exp2_polynomial(fminf(s, limit[k][n]), A[k][n])
-                                                       : exp2_fast(s * A[k][n]);
-          h[k][n] = fmaf(decay, h[k][n], input * B[j]);
+          h[k][n] = fmaf(decay[k][n], h[k][n], steps[2 * k + 1] * B[j]);
           sum = j == 0 ? C[j] * h[k][n] : fmaf(C[j], h[k][n], sum);
         }
         chains[k][first / Form::chain] = sum;
       }
     }
-    if constexpr (K == 2 && Form::lanes_per_channel == 1) {
-      *reinterpret_cast<float2*>(sums) = {pairwise_sum(chains[0]), pairwise_sum(chains[1])};
-    } else {
 #pragma unroll
-      for (int k = 0; k < K; ++k) sums[k * Form::lanes_per_channel] = pairwise_sum(chains[k]);
-    }
+    for (int k = 0; k < K; ++k) sums[k] = pairwise_sum(chains[k]);
   }
 };
 
 template <class Form, int mix>
 __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, int first_channel, int tiles) {
   constexpr int S = Form::states, K = Form::channels, G = Form::lanes_per_channel;
-  constexpr int unroll = 4;
+  constexpr int run = Form::run, step_row = 2 * Form::block_channels;
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % G, channel = thread / G * K;  // of the block
   Core<Form, mix> core;
@@ -262,28 +268,60 @@ __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, 
 #pragma unroll
     for (int n = 0; n < S; ++n) {
       const int d = first_channel + channel + k, state = lane * S + n;
-      const bool valid = d < p.dim && state < p.dstate;
-      core.A[k][n] = valid ? log2_e * p.A.at(d, state) : 0.0f;
+      core.A[k][n] = d < p.dim ? log2_e * p.A.at(d, state) : 0.0f;
       core.limit[k][n] = 126.0f / fabsf(core.A[k][n]);
-      core.h[k][n] = valid && p.initial_states.data ? *p.initial_states.at(sequence, d, state) : 0.0f;
+      core.h[k][n] = d < p.dim && p.initial_states.data ? *p.initial_states.at(sequence, d, state) : 0.0f;
     }
+  }
+  // Steps are read a run ahead and decays computed a position ahead, also across tiles, so that the special
+  // function unit is busy while the recurrence waits for nothing.
+  const int step_offset = Form::step_index(channel);
+  const float* steps = Stage<Form>(shared, 0).steps() + step_offset;
+  float now[run][2 * K], decay[K][S];
+  if (tiles > 0) {
+    barrier_sync<Form::threads>(ready_barrier(0));
+#pragma unroll
+    for (int i = 0; i < run; ++i) load_floats(now[i], steps + i * step_row);
+    core.decays(0, now[0], decay);
   }
   for (int tile = 0; tile < tiles; ++tile) {
     const Stage<Form> stage(shared, tile);
-    const float* steps = stage.steps() + Form::step_index(channel);
     const float* coefficients = stage.coefficients() + (S == 2 ? lane * 4 : lane * S);
     float* sums = stage.sums() + Form::sum_index(channel) + lane;
-    barrier_sync<Form::threads>(ready_barrier(tile));
 #pragma unroll 1
-    for (int t = 0; t < Form::tile; t += unroll) {
-#pragma unroll
-      for (int i = 0; i < unroll; ++i) {
-        core.step(i, steps + i * 2 * Form::block_channels, coefficients + i * Form::coefficient_row,
-                  sums + i * Form::sum_row);
+    for (int t = 0; t < Form::tile; t += run) {
+      steps += run * step_row;
+      if (t == Form::tile - run) {
+        steps = Stage<Form>(shared, tile + 1).steps() + step_offset;
+        if (tile + 1 < tiles) barrier_sync<Form::threads>(ready_barrier(tile + 1));
       }
-      steps += unroll * 2 * Form::block_channels;
-      coefficients += unroll * Form::coefficient_row;
-      sums += unroll * Form::sum_row;
+      float next[run][2 * K], y[run][K];
+#pragma unroll
+      for (int i = 0; i < run; ++i) load_floats(next[i], steps + i * step_row);
+#pragma unroll
+      for (int i = 0; i < run; ++i) {
+        float ahead[K][S];
+        core.decays((i + 1) % run, i + 1 < run ? now[(i + 1) % run] : next[0], ahead);
+        core.advance(decay, now[i], coefficients + i * Form::coefficient_row, y[i]);
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+#pragma unroll
+          for (int n = 0; n < S; ++n) decay[k][n] = ahead[k][n];
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < run; ++i) {
+        if constexpr (K == 2 && G == 1) {
+          *reinterpret_cast<float2*>(sums + i * Form::sum_row) = {y[i][0], y[i][1]};
+        } else {
+#pragma unroll
+          for (int k = 0; k < K; ++k) sums[i * Form::sum_row + k * G] = y[i][k];
+        }
+#pragma unroll
+        for (int k = 0; k < 2 * K; ++k) now[i][k] = next[i][k];
+      }
+      coefficients += run * Form::coefficient_row;
+      sums += run * Form::sum_row;
     }
     barrier_arrive<Form::threads>(done_barrier(tile));
   }
@@ -292,8 +330,8 @@ __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, 
   for (int k = 0; k < K; ++k) {
 #pragma unroll
     for (int n = 0; n < S; ++n) {
-      const int d = first_channel + channel + k, state = lane * S + n;
-      if (d < p.dim && state < p.dstate) *p.final_states.at(sequence, d, state) = core.h[k][n];
+      const int d = first_channel + channel + k;
+      if (d < p.dim) *p.final_states.at(sequence, d, lane * S + n) = core.h[k][n];
     }
   }
 }
@@ -478,43 +516,61 @@ struct Edge {
   }
 };
 
-/// B and C of a tile, to float32.
-template <class T, class Form>
-struct CoefficientTile {
-  static constexpr int total = Form::tile * Form::coefficient_row;
-  static constexpr int count = total / Form::edge_threads;
-  static constexpr int batch_size = count < 16 ? count : 16;  // loads in flight
-  static_assert(count % batch_size == 0);
+/// What one thread of the edge does with B and C: octets of 8 states at a position, or with time_dense 8
+/// positions of a state, to float32.
+template <class T, class Form, bool time_dense>
+struct CoefficientEdge {
+  static constexpr int rows = time_dense ? Form::coefficient_row : Form::coefficient_row / 8;  // octets abreast
+  static constexpr int total = Form::coefficient_size / 8;
+  static constexpr int count = (total + Form::edge_threads - 1) / Form::edge_threads;
+  using Octets = Octet<T>[count];
 
-  const Params& p;
-  const T *B, *C;  // of this sequence and group
   int thread = static_cast<int>(threadIdx.x) - Form::core_threads;
+  const T *B, *C;  // of this sequence and group
+  std::int64_t B_time_stride, C_time_stride, B_state_stride, C_state_stride;
 
-  __device__ static const T* start(const Coefficient& c, std::int64_t b, std::int64_t l, int channel) {
-    return static_cast<const T*>(c.data) + b * c.batch_stride + l * c.time_stride +
+  __device__ static const T* start(const Coefficient& c, std::int64_t batch, std::int64_t begin, int channel) {
+    return static_cast<const T*>(c.data) + batch * c.batch_stride + begin * c.time_stride +
            channel / c.channels_per_group * c.group_stride;
   }
-  __device__ CoefficientTile(const Params& params, std::int64_t b, std::int64_t l, int channel)
-      : p(params), B(start(params.B, b, l, channel)), C(start(params.C, b, l, channel)) {}
+  __device__ CoefficientEdge(const Params& p, std::int64_t batch, std::int64_t begin, int channel)
+      : B(start(p.B, batch, begin, channel)),
+        C(start(p.C, batch, begin, channel)),
+        B_time_stride(p.B.time_stride),
+        C_time_stride(p.C.time_stride),
+        B_state_stride(p.B.state_stride),
+        C_state_stride(p.C.state_stride) {}
 
-  __device__ void load(T (&values)[batch_size], int first, std::int64_t l, int steps) const {
+  __device__ int index(int k) const { return thread + k * Form::edge_threads; }
+  __device__ int position(int k) const { return index(k) / rows * (time_dense ? 8 : 1); }
+  __device__ int state(int k) const { return index(k) % rows * (time_dense ? 1 : 8); }  // those of C after B's
+  __device__ bool has(int k) const { return total % Form::edge_threads == 0 || index(k) < total; }
+
+  /// `steps`: positions from the tile's start to the sequence's end. Zeros beyond.
+  __device__ void load(Octets& to, std::int64_t begin, int steps) const {
 #pragma unroll
-    for (int i = 0; i < batch_size; ++i) {
-      const int index = thread + (first + i) * Form::edge_threads;
-      const int t = index / Form::coefficient_row, n = index % Form::N;
-      const bool is_C = index % Form::coefficient_row >= Form::N;
-      const Coefficient& c = is_C ? p.C : p.B;
-      const T* const from = (is_C ? C : B) + (l + t) * c.time_stride + n * c.state_stride;
-      values[i] = t < steps && n < p.dstate ? *from : T{};
+    for (int k = 0; k < count; ++k) {
+      const std::int64_t l = begin + position(k);
+      const int n = state(k);
+      to[k].clear();
+      if (has(k) && position(k) < steps)
+        to[k].load(n < Form::N ? B + l * B_time_stride + n * B_state_stride
+                               : C + l * C_time_stride + (n - Form::N) * C_state_stride);
     }
   }
-  __device__ void store(const T (&values)[batch_size], int first, float* coefficients) const {
+  __device__ void store(const Octets& from, float* coefficients) const {
 #pragma unroll
-    for (int i = 0; i < batch_size; ++i) {
-      const int index = thread + (first + i) * Form::edge_threads;
-      const int t = index / Form::coefficient_row, n = index % Form::N;
-      const int which = index % Form::coefficient_row / Form::N;
-      coefficients[t * Form::coefficient_row + Form::coefficient_index(which, n)] = to_float(values[i]);
+    for (int k = 0; k < count; ++k) {
+      if (!has(k)) continue;
+      float* const row = coefficients + position(k) * Form::coefficient_row;
+      const int which = state(k) / Form::N, n = state(k) % Form::N;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        if constexpr (time_dense)
+          row[i * Form::coefficient_row + Form::coefficient_index(which, n)] = from[k][i];
+        else if (i % 2 == 0)
+          *reinterpret_cast<float2*>(row + Form::coefficient_index(which, n + i)) = {from[k][i], from[k][i + 1]};
+      }
     }
   }
 };
@@ -523,25 +579,22 @@ template <class T, class Form, bool time_dense>
 __device__ void run_edge(const Params& p, float* shared, std::int64_t batch, std::int64_t begin, int length,
                          int first_channel, int tiles) {
   using Lane = Edge<T, Form, time_dense>;
-  using Tile = CoefficientTile<T, Form>;
+  using Coefficients = CoefficientEdge<T, Form, time_dense>;
   Lane edge(p, batch, begin, first_channel, length);
-  const Tile coefficients(p, batch, begin, first_channel);
+  const Coefficients coefficients(p, batch, begin, first_channel);
   typename Lane::Octets delta, u, last_u, last_z;
+  typename Coefficients::Octets values;
   edge.load(delta, edge.delta, 0);
   edge.load(u, edge.u, 0);
+  coefficients.load(values, 0, length);
   for (int tile = 0; tile < tiles; ++tile) {
     const Stage<Form> stage(shared, tile);
-    T values[Tile::batch_size];
-    const std::int64_t l = static_cast<std::int64_t>(tile) * Form::tile;
-    coefficients.load(values, 0, l, length - tile * Form::tile);
     edge.write_steps(delta, u, tile, stage.steps());
-    coefficients.store(values, 0, stage.coefficients());
-    for (int first = Tile::batch_size; first < Tile::count; first += Tile::batch_size) {
-      coefficients.load(values, first, l, length - tile * Form::tile);
-      coefficients.store(values, first, stage.coefficients());
-    }
+    coefficients.store(values, stage.coefficients());
     barrier_arrive<Form::threads>(ready_barrier(tile));
 
+    const int next = (tile + 1) * Form::tile;
+    coefficients.load(values, next, length - next);
     typename Lane::Octets next_u;
     edge.load(delta, edge.delta, tile + 1);
     edge.load(next_u, edge.u, tile + 1);

@@ -1,8 +1,6 @@
-// selective_state_update: memory bound, as the state is read and written once. The lanes of a channel hold four
-// states each per 16-byte access; a thread loads all its channels before it uses the first.
+// selective_state_update: memory bound, as the state is read and written once. A thread holds four states of one
+// channel, in one 16-byte access; several channels a thread are slower here.
 #include "backends/cuda/selective_state_update_cuda.hpp"
-
-#include <algorithm>
 
 #include "backends/cuda/parameter.cuh"
 #include "ophis/core/cuda.hpp"
@@ -69,58 +67,48 @@ __device__ void load4(float (&to)[4], const T* from) {
   for (int i = 0; i < 4; ++i) to[i] = to_float(v.lanes[i]);
 }
 
-/// A block has threads / lanes channels abreast, `rows` times; dstate = 4 lanes. Grid: (blocks of dim, batch).
-template <class T, int lanes, int rows>
+/// A thread holds four states of one channel; dstate = 4 lanes. Grid: (blocks of threads / lanes channels,
+/// batch).
+template <class T, int lanes>
 __global__ void __launch_bounds__(threads) selective_state_update_kernel(const __grid_constant__ Params p) {
-  constexpr int abreast = threads / lanes;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes;
-  const int first = static_cast<int>(blockIdx.x) * rows * abreast + thread / lanes;
+  const int channel = static_cast<int>(blockIdx.x) * (threads / lanes) + thread / lanes;
   const std::int64_t b = blockIdx.y;
-  float* const states = p.state + b * p.state_strides[0] + lane * 4;
-
-  float state[rows][4], A[rows][4], B[rows][4], C[rows][4], x[rows], dt[rows];
+  const bool valid = channel < p.dim;
+  float sum = 0.0f, x = 0.0f;
+  if (valid) {
+    float* const states = p.state + b * p.state_strides[0] + channel * p.state_strides[1] + lane * 4;
+    float state[4], A[4], B[4], C[4];
+    load4(state, states);
+    load4(A, p.A + channel * p.A_stride + lane * 4);
+    load4(B, p.B.at<T>(b, channel) + lane * 4);
+    load4(C, p.C.at<T>(b, channel) + lane * 4);
+    x = to_float(*p.x.at<T>(b, channel));
+    const float dt = to_float(*p.dt.at<T>(b, channel)) + p.dt_bias.at(channel);
+    const float step = p.dt_softplus ? cuda::softplus_fast(dt) : dt;
+    const float log2_step = cuda::log2_e * step, input = step * x;
+    Vec<float, 4> next;
 #pragma unroll
-  for (int r = 0; r < rows; ++r) {
-    const int channel = first + r * abreast;
-    if (channel >= p.dim) continue;
-    load4(state[r], states + channel * p.state_strides[1]);
-    load4(A[r], p.A + channel * p.A_stride + lane * 4);
-    load4(B[r], p.B.at<T>(b, channel) + lane * 4);
-    load4(C[r], p.C.at<T>(b, channel) + lane * 4);
-    x[r] = to_float(*p.x.at<T>(b, channel));
-    dt[r] = to_float(*p.dt.at<T>(b, channel)) + p.dt_bias.at(channel);
-  }
-#pragma unroll
-  for (int r = 0; r < rows; ++r) {
-    const int channel = first + r * abreast;
-    const bool valid = channel < p.dim;
-    float sum = 0.0f;
-    if (valid) {
-      const float step = p.dt_softplus ? cuda::softplus_fast(dt[r]) : dt[r];
-      const float log2_step = cuda::log2_e * step, input = step * x[r];
-      Vec<float, 4> next;
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        next.lanes[i] = fmaf(cuda::exp2_fast(log2_step * A[r][i]), state[r][i], input * B[r][i]);
-        sum = fmaf(C[r][i], next.lanes[i], sum);
-      }
-      *reinterpret_cast<Vec<float, 4>*>(states + channel * p.state_strides[1]) = next;
+    for (int i = 0; i < 4; ++i) {
+      next.lanes[i] = fmaf(cuda::exp2_fast(log2_step * A[i]), state[i], input * B[i]);
+      sum = fmaf(C[i], next.lanes[i], sum);
     }
-#pragma unroll
-    for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-    if (!valid || lane != 0) continue;
-    sum = fmaf(p.D.at(channel), x[r], sum);
-    if (p.z.data) sum *= cuda::silu_fast(to_float(*p.z.at<T>(b, channel)));
-    *p.out.at<T>(b, channel) = from_float<T>(sum);
+    *reinterpret_cast<Vec<float, 4>*>(states) = next;
   }
+#pragma unroll
+  for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+  if (!valid || lane != 0) return;
+  sum = fmaf(p.D.at(channel), x, sum);
+  if (p.z.data) sum *= cuda::silu_fast(to_float(*p.z.at<T>(b, channel)));
+  *p.out.at<T>(b, channel) = from_float<T>(sum);
 }
 
-template <class T, int lanes, int rows>
+template <class T, int lanes>
 void launch(const Params& p, std::int64_t batch, cudaStream_t stream) {
-  constexpr int block_channels = rows * threads / lanes;
+  constexpr int block_channels = threads / lanes;
   const dim3 grid(static_cast<unsigned>((p.dim + block_channels - 1) / block_channels),
                   static_cast<unsigned>(batch));
-  selective_state_update_kernel<T, lanes, rows><<<grid, threads, 0, stream>>>(p);
+  selective_state_update_kernel<T, lanes><<<grid, threads, 0, stream>>>(p);
   cuda::check_launch("selective_state_update");
 }
 
@@ -172,24 +160,17 @@ void run(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
   const Params p = make_params(args);
   const cudaStream_t stream = cuda::stream(exec);
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    const auto with_lanes = [&]<int lanes>(std::integral_constant<int, lanes>) {
-      // More loads in flight a thread where there are enough blocks to fill the device even so.
-      if (batch * dim * lanes > 512 * 1024)
-        launch<T, lanes, 4>(p, batch, stream);
-      else
-        launch<T, lanes, 1>(p, batch, stream);
-    };
     switch (dstate) {
       case 8:
-        return with_lanes(std::integral_constant<int, 2>{});
+        return launch<T, 2>(p, batch, stream);
       case 16:
-        return with_lanes(std::integral_constant<int, 4>{});
+        return launch<T, 4>(p, batch, stream);
       case 32:
-        return with_lanes(std::integral_constant<int, 8>{});
+        return launch<T, 8>(p, batch, stream);
       case 64:
-        return with_lanes(std::integral_constant<int, 16>{});
+        return launch<T, 16>(p, batch, stream);
       default:
-        return with_lanes(std::integral_constant<int, 32>{});
+        return launch<T, 32>(p, batch, stream);
     }
   });
 }

@@ -3,6 +3,8 @@
 // all its rows before it uses the first.
 #include "backends/cuda/ssd_state_update_cuda.hpp"
 
+#include <utility>
+
 #include "backends/cuda/parameter.cuh"
 #include "ophis/core/cuda.hpp"
 
@@ -163,4 +165,45 @@ bool in_fours(const Tensor& tensor) {
 }
 
 }  // namespace
+
+const char* why_not(Device device, const SsdStateUpdateArgs& args) {
+  if (device.type != DeviceType::cuda) return "not on a CUDA device";
+  const std::int64_t dstate = args.B.extent(2);
+  if (dstate != 16 && dstate != 32 && dstate != 64 && dstate != 128 && dstate != 256)
+    return "dstate is not 16, 32, 64, 128 or 256";
+  if (!in_fours(args.state) || !in_fours(args.B) || !in_fours(args.C))
+    return "state, B or C is not dense and aligned along dstate";
+  if (args.x.extent(0) > 65535 || args.x.extent(1) > 65535) return "batch or nheads is above 65535";
+  return nullptr;
+}
+
+void run(ExecContext& exec, const SsdStateUpdateArgs& args) {
+  if (args.x.count() == 0) return;
+  const std::int64_t batch = args.x.extent(0), nheads = args.x.extent(1), headdim = args.x.extent(2);
+  const std::int64_t dstate = args.B.extent(2);
+  const Params p = make_params(args);
+  const cudaStream_t stream = cuda::stream(exec);
+  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    const auto with_lanes = [&]<int lanes, int vectors>(std::integer_sequence<int, lanes, vectors>) {
+      // More loads in flight a thread, where that leaves enough blocks for the device.
+      if (batch * nheads * headdim * lanes > 1024 * 1024)
+        launch<T, lanes, vectors, 4 / vectors>(p, batch, nheads, stream);
+      else
+        launch<T, lanes, vectors, 1>(p, batch, nheads, stream);
+    };
+    switch (dstate) {
+      case 16:
+        return with_lanes(std::integer_sequence<int, 4, 1>{});
+      case 32:
+        return with_lanes(std::integer_sequence<int, 8, 1>{});
+      case 64:
+        return with_lanes(std::integer_sequence<int, 16, 1>{});
+      case 128:
+        return with_lanes(std::integer_sequence<int, 32, 1>{});
+      default:
+        return with_lanes(std::integer_sequence<int, 32, 2>{});
+    }
+  });
+}
+
 }  // namespace ophis::ssd_state_update_cuda
