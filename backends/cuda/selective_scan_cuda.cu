@@ -205,61 +205,121 @@ __device__ void load_floats(float (&to)[count], const float* from) {
   }
 }
 
-/// The recurrence of one lane.
+/// The recurrence of one lane. A lane works on a run of positions at a time; in it, on one chain of states after
+/// the other.
 template <class Form, int mix>
 struct Core {
-  static constexpr int S = Form::states, K = Form::channels;
-  float A[K][S], limit[K][S], h[K][S];
+  static constexpr int S = Form::states, K = Form::channels, J = Form::chain, chains = S / J, run = Form::run;
+  static constexpr int step_row = 2 * Form::block_channels;
+  /// Whether B and C of a whole run fit into registers, to be read a run ahead.
+  static constexpr bool early_coefficients = S <= 4;
 
-  /// The decays of one position from {s, s u} of the channels; t counts within a run.
-  __device__ void decays(int t, const float (&steps)[2 * K], float (&decay)[K][S]) const {
+  float A[K][S], limit[K][S], h[K][S];
+  float steps[run][2 * K];      // {s, s u} of the channels
+  float B[run][S], C[run][S];   // with early_coefficients
+  float decay[K][J];            // of the first chain
+
+  /// The decays of one chain at position t of a run.
+  __device__ void decays(int t, int first, const float (&step)[2 * K], float (&to)[K][J]) const {
 #pragma unroll
     for (int k = 0; k < K; ++k) {
 #pragma unroll
-      for (int n = 0; n < S; ++n) {
-        const float s = steps[2 * k];
-        decay[k][n] = in_polynomial<mix>(n, t) ? exp2_polynomial(fminf(s, limit[k][n]), A[k][n])
-                                               : exp2_fast(s * A[k][n]);
+      for (int j = 0; j < J; ++j) {
+        const int n = first + j;
+        to[k][j] = in_polynomial<mix>(n, t) ? exp2_polynomial(fminf(step[2 * k], limit[k][n]), A[k][n])
+                                            : exp2_fast(step[2 * k] * A[k][n]);
       }
     }
   }
 
-  /// Advances the states by one position; sums: this lane's part of the channels' sums.
-  __device__ void advance(const float (&decay)[K][S], const float (&steps)[2 * K], const float* coefficients,
-                          float (&sums)[K]) {
-    float chains[K][S / Form::chain];
+  __device__ static void load_steps(float (&to)[run][2 * K], const float* from) {
 #pragma unroll
-    for (int first = 0; first < S; first += Form::chain) {
-      float B[Form::chain], C[Form::chain];
-      if constexpr (S == 2) {
-        float both[4];
-        load_floats(both, coefficients);
-        B[0] = both[0], B[1] = both[1], C[0] = both[2], C[1] = both[3];
-      } else {
-        load_floats(B, coefficients + first);
-        load_floats(C, coefficients + Form::N + first);
-      }
+    for (int i = 0; i < run; ++i) load_floats(to[i], from + i * step_row);
+  }
+  __device__ static void load_coefficients(float (&B)[run][S], float (&C)[run][S], const float* from) {
 #pragma unroll
-      for (int k = 0; k < K; ++k) {
-        float sum = 0.0f;
+    for (int i = 0; i < run; ++i) load_chain(B[i], C[i], from + i * Form::coefficient_row, 0);
+  }
+  template <int count>
+  __device__ static void load_chain(float (&B)[count], float (&C)[count], const float* from, int first) {
+    if constexpr (S == 2) {
+      float both[4];
+      load_floats(both, from);
+      B[0] = both[0], B[1] = both[1], C[0] = both[2], C[1] = both[3];
+    } else {
+      load_floats(B, from + first);
+      load_floats(C, from + Form::N + first);
+    }
+  }
+
+  /// Before the first run.
+  __device__ void start(const float* first_steps, const float* first_coefficients) {
+    load_steps(steps, first_steps);
+    if constexpr (early_coefficients) load_coefficients(B, C, first_coefficients);
+    decays(0, 0, steps[0], decay);
+  }
+
+  /// Writes this lane's part of the channels' sums. Steps are read a run ahead and decays computed a chain ahead,
+  /// so that the special function unit has work at any time.
+  __device__ void advance(const float* coefficients, const float* next_steps, const float* next_coefficients,
+                          float* sums) {
+    float next[run][2 * K], next_B[run][S], next_C[run][S], y[run][K];
+    load_steps(next, next_steps);
+    if constexpr (early_coefficients) load_coefficients(next_B, next_C, next_coefficients);
 #pragma unroll
-        for (int j = 0; j < Form::chain; ++j) {
-          const int n = first + j;
-          h[k][n] = fmaf(decay[k][n], h[k][n], steps[2 * k + 1] * B[j]);
-          sum = j == 0 ? C[j] * h[k][n] : fmaf(C[j], h[k][n], sum);
+    for (int i = 0; i < run; ++i) {
+      float parts[K][chains];
+#pragma unroll
+      for (int c = 0; c < chains; ++c) {
+        const int first = c * J;
+        float ahead[K][J], b[J], e[J];
+        if (c + 1 < chains)
+          decays(i, first + J, steps[i], ahead);
+        else
+          decays((i + 1) % run, 0, i + 1 < run ? steps[(i + 1) % run] : next[0], ahead);
+        if constexpr (early_coefficients) {
+#pragma unroll
+          for (int j = 0; j < J; ++j) b[j] = B[i][first + j], e[j] = C[i][first + j];
+        } else {
+          load_chain(b, e, coefficients + i * Form::coefficient_row, first);
         }
-        chains[k][first / Form::chain] = sum;
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+          float sum = 0.0f;
+#pragma unroll
+          for (int j = 0; j < J; ++j) {
+            float& state = h[k][first + j];
+            state = fmaf(decay[k][j], state, steps[i][2 * k + 1] * b[j]);
+            sum = j == 0 ? e[j] * state : fmaf(e[j], state, sum);
+            decay[k][j] = ahead[k][j];
+          }
+          parts[k][c] = sum;
+        }
       }
+#pragma unroll
+      for (int k = 0; k < K; ++k) y[i][k] = pairwise_sum(parts[k]);
     }
 #pragma unroll
-    for (int k = 0; k < K; ++k) sums[k] = pairwise_sum(chains[k]);
+    for (int i = 0; i < run; ++i) {
+      if constexpr (K == 2 && Form::lanes_per_channel == 1) {
+        *reinterpret_cast<float2*>(sums + i * Form::sum_row) = {y[i][0], y[i][1]};
+      } else {
+#pragma unroll
+        for (int k = 0; k < K; ++k) sums[i * Form::sum_row + k * Form::lanes_per_channel] = y[i][k];
+      }
+#pragma unroll
+      for (int k = 0; k < 2 * K; ++k) steps[i][k] = next[i][k];
+      if constexpr (early_coefficients) {
+#pragma unroll
+        for (int n = 0; n < S; ++n) B[i][n] = next_B[i][n], C[i][n] = next_C[i][n];
+      }
+    }
   }
 };
 
 template <class Form, int mix>
 __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, int first_channel, int tiles) {
   constexpr int S = Form::states, K = Form::channels, G = Form::lanes_per_channel;
-  constexpr int run = Form::run, step_row = 2 * Form::block_channels;
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % G, channel = thread / G * K;  // of the block
   Core<Form, mix> core;
@@ -273,55 +333,29 @@ __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, 
       core.h[k][n] = d < p.dim && p.initial_states.data ? *p.initial_states.at(sequence, d, state) : 0.0f;
     }
   }
-  // Steps are read a run ahead and decays computed a position ahead, also across tiles, so that the special
-  // function unit is busy while the recurrence waits for nothing.
-  const int step_offset = Form::step_index(channel);
-  const float* steps = Stage<Form>(shared, 0).steps() + step_offset;
-  float now[run][2 * K], decay[K][S];
+  const int step_offset = Form::step_index(channel), coefficient_offset = S == 2 ? lane * 4 : lane * S;
   if (tiles > 0) {
+    const Stage<Form> stage(shared, 0);
     barrier_sync<Form::threads>(ready_barrier(0));
-#pragma unroll
-    for (int i = 0; i < run; ++i) load_floats(now[i], steps + i * step_row);
-    core.decays(0, now[0], decay);
+    core.start(stage.steps() + step_offset, stage.coefficients() + coefficient_offset);
   }
   for (int tile = 0; tile < tiles; ++tile) {
-    const Stage<Form> stage(shared, tile);
-    const float* coefficients = stage.coefficients() + (S == 2 ? lane * 4 : lane * S);
+    const Stage<Form> stage(shared, tile), next_stage(shared, tile + 1);
+    const float* steps = stage.steps() + step_offset;
+    const float* coefficients = stage.coefficients() + coefficient_offset;
     float* sums = stage.sums() + Form::sum_index(channel) + lane;
 #pragma unroll 1
-    for (int t = 0; t < Form::tile; t += run) {
-      steps += run * step_row;
-      if (t == Form::tile - run) {
-        steps = Stage<Form>(shared, tile + 1).steps() + step_offset;
+    for (int t = 0; t < Form::tile; t += Form::run) {
+      const float* const now = coefficients;
+      steps += Form::run * Core<Form, mix>::step_row;
+      coefficients += Form::run * Form::coefficient_row;
+      if (t == Form::tile - Form::run) {  // the next run is in the next tile, or does not exist
+        steps = next_stage.steps() + step_offset;
+        coefficients = next_stage.coefficients() + coefficient_offset;
         if (tile + 1 < tiles) barrier_sync<Form::threads>(ready_barrier(tile + 1));
       }
-      float next[run][2 * K], y[run][K];
-#pragma unroll
-      for (int i = 0; i < run; ++i) load_floats(next[i], steps + i * step_row);
-#pragma unroll
-      for (int i = 0; i < run; ++i) {
-        float ahead[K][S];
-        core.decays((i + 1) % run, i + 1 < run ? now[(i + 1) % run] : next[0], ahead);
-        core.advance(decay, now[i], coefficients + i * Form::coefficient_row, y[i]);
-#pragma unroll
-        for (int k = 0; k < K; ++k) {
-#pragma unroll
-          for (int n = 0; n < S; ++n) decay[k][n] = ahead[k][n];
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < run; ++i) {
-        if constexpr (K == 2 && G == 1) {
-          *reinterpret_cast<float2*>(sums + i * Form::sum_row) = {y[i][0], y[i][1]};
-        } else {
-#pragma unroll
-          for (int k = 0; k < K; ++k) sums[i * Form::sum_row + k * G] = y[i][k];
-        }
-#pragma unroll
-        for (int k = 0; k < 2 * K; ++k) now[i][k] = next[i][k];
-      }
-      coefficients += run * Form::coefficient_row;
-      sums += run * Form::sum_row;
+      core.advance(now, steps, coefficients, sums);
+      sums += Form::run * Form::sum_row;
     }
     barrier_arrive<Form::threads>(done_barrier(tile));
   }
