@@ -1,0 +1,594 @@
+// The scan of ssd_scan on tensor cores, chunk after chunk, with the state in registers.
+//
+// With the state H (panel, dstate) at a chunk's start, a_t the sum of dt A from there up to position t (in
+// log2), X the chunk's rows of x and M[t, s] = (C_t . B_s) exp2(a_t - a_s) dt_s for s <= t, else 0:
+//
+//     Y' = (H C') diag(exp2(a)) + X' M'
+//     H <- exp2(a_end) H + (diag(exp2(a_end - a) dt) X)' B
+//
+// Y is computed transposed so that H, from the accumulators of the last product, is the first operand of the
+// next without leaving its registers. C . B' is the same for all heads of a group; a kernel before this one
+// has computed it. 128 threads (a warpgroup) work on a panel; the panels of a block share C, B and C . B'.
+// One more warp fetches what the next chunks need, and another one computes their decays.
+#pragma once
+
+#include "backends/cuda/ssd_scan_plan.hpp"
+#include "backends/cuda/tensor_core.cuh"
+#include "ophis/core/cuda.hpp"
+
+namespace ophis::ssd_scan_cuda {
+
+using namespace ophis::cuda;
+
+__device__ inline float value(const Parameter& parameter, int head, int element) {
+  const std::int64_t at = head * parameter.head + element * parameter.element;
+  switch (parameter.dtype) {
+    case DType::bfloat16:
+      return to_float(static_cast<const bfloat16*>(parameter.data)[at]);
+    case DType::float16:
+      return to_float(static_cast<const float16*>(parameter.data)[at]);
+    default:
+      return static_cast<const float*>(parameter.data)[at];
+  }
+}
+
+/// What the decays of a chunk come down to for one head.
+struct Weights {
+  float a[chunk];       // a_t
+  float b[chunk];       // a_s - log2(dt_s)
+  float to_end[chunk];  // exp2(a_end - a_s) dt_s
+  float decay[chunk];   // exp2(a_t)
+};
+
+template <int N, int heads>
+struct Stage {
+  Tile C[N / 64], B[N / 64], x[heads];
+  float products[product_count];
+  Weights weights[heads];
+};
+
+template <int N, int heads, int stages>
+struct Shared {
+  Stage<N, heads> stage[stages];
+  Tile M[heads], Y[heads];
+  std::uint64_t full[stages], empty[stages];
+};
+
+/// What a block works on at a time: some panels of one group, and one segment.
+struct Unit {
+  int batch, segment, group;
+  int first, last;  // panels
+};
+
+/// Units in order, each with its chunks in order; blocks take equal shares. A share's last unit, if cut, comes
+/// first, and its first unit, if cut, last: so no block waits long for a state that another one hands over,
+/// and each waits only for the one before it, which has begun earlier.
+struct Share {
+  std::int64_t begin, end;  // of all chunks of all units
+  std::int64_t head, tail;  // chunks of the cut units at its end and at its begin
+
+  __device__ Share(std::int64_t chunks, int unit_chunks, int block, int blocks)
+      : begin(chunks * block / blocks), end(chunks * (block + 1) / blocks) {
+    const std::int64_t first_whole = (begin + unit_chunks - 1) / unit_chunks * unit_chunks;
+    const std::int64_t last_whole = end / unit_chunks * unit_chunks;
+    tail = first_whole - begin;
+    head = end - last_whole;
+  }
+  __device__ std::int64_t size() const { return end - begin; }
+  __device__ std::int64_t operator[](std::int64_t step) const {
+    if (step < head) return end - head + step;
+    if (step < size() - tail) return begin + tail + step - head;
+    return begin + step - (size() - tail);
+  }
+};
+
+template <class T, int N, int heads, class Arch, bool with_outputs>
+struct Scan {
+  using Memory = Shared<N, heads, Arch::stages>;
+  static constexpr int warps = heads * 4 + 4;
+  static constexpr int tiles = N / 64;
+
+  const Plan& plan;
+  const TensorMaps* maps;
+  Memory& memory;
+  Share share;
+
+  __device__ static int units(const Plan& plan) {
+    return plan.batch * segments(plan) * plan.ngroups * units_per_group(plan);
+  }
+  /// The last segment's own state is of no use to others.
+  __host__ __device__ static int segments(const Plan& plan) {
+    return with_outputs ? plan.segments : plan.segments - 1;
+  }
+  __host__ __device__ static int group_panels(const Plan& plan) {
+    return plan.nheads / plan.ngroups * plan.panels_per_head;
+  }
+  __host__ __device__ static int units_per_group(const Plan& plan) {
+    return (group_panels(plan) + heads - 1) / heads;
+  }
+
+  __device__ Unit unit(int index) const {
+    const int per_group = units_per_group(plan);
+    Unit unit;
+    const int at = index % per_group;
+    unit.group = index / per_group % plan.ngroups;
+    index /= per_group * plan.ngroups;
+    unit.segment = index % segments(plan);
+    unit.batch = index / segments(plan);
+    unit.first = unit.group * group_panels(plan) + at * heads;
+    unit.last = (unit.group + 1) * group_panels(plan) - 1;
+    return unit;
+  }
+
+  /// The first position of a chunk of a segment.
+  __device__ std::int64_t position(const Unit& unit, int index) const {
+    return (static_cast<std::int64_t>(unit.segment) * plan.segment_chunks + index) * chunk;
+  }
+
+  __device__ void run() {
+    const int warp = threadIdx.x / 32;
+    if (warp < heads * 4) {
+      Arch::template share_registers<heads, true>();
+      consume(warp / 4);
+    } else {
+      Arch::template share_registers<heads, false>();
+      if (warp == heads * 4) {
+        fetch();
+      } else if (warp - heads * 4 <= heads) {
+        weigh(warp - heads * 4 - 1);
+      }
+    }
+  }
+
+  /// Waits until a stage of the ring is free, and says which.
+  struct Ring {
+    int stage = 0;
+    std::uint32_t parity = 0;
+    __device__ void advance() {
+      if (++stage == Arch::stages) {
+        stage = 0;
+        parity ^= 1;
+      }
+    }
+  };
+
+  /// One warp: copies what each chunk needs.
+  __device__ void fetch() {
+    Ring ring;
+    for (std::int64_t step = 0; step < share.size(); ++step, ring.advance()) {
+      const std::int64_t at = share[step];
+      const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
+      const int index = static_cast<int>(at % plan.segment_chunks);
+      Arch::wait(shared_address(&memory.empty[ring.stage]), ring.parity ^ 1);
+      const std::int64_t row =
+          (static_cast<std::int64_t>(u.batch) * plan.segments + u.segment) * plan.segment_chunks + index;
+      const float* const products = plan.products + (row * plan.ngroups + u.group) * product_count;
+      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, memory.stage[ring.stage],
+                                                      shared_address(&memory.full[ring.stage]), u,
+                                                      position(u, index), products);
+    }
+  }
+
+  /// One warp: computes the weights of each chunk for one of the panels; a lane has two positions.
+  __device__ void weigh(int group) {
+    const int lane = threadIdx.x % 32;
+    float next[2];
+    load_steps(group, 0, next);
+    Ring ring;
+    for (std::int64_t step = 0; step < share.size(); ++step, ring.advance()) {
+      float dt[2] = {next[0], next[1]};
+      if (step + 1 < share.size()) load_steps(group, step + 1, next);
+      const std::int64_t at = share[step];
+      const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
+      const std::int64_t l = position(u, static_cast<int>(at % plan.segment_chunks)) + 2 * lane;
+      const int head = min(u.first + group, u.last) / plan.panels_per_head;
+      const float bias = plan.dt_bias.data ? value(plan.dt_bias, head, 0) : 0.0f;
+      const float A = value(plan.A, head, 0) * log2_e;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        dt[i] += bias;
+        if (plan.dt_softplus) dt[i] = softplus_fast(dt[i]);
+        dt[i] = fminf(fmaxf(dt[i], plan.dt_min), plan.dt_max);
+        if (l + i >= plan.seqlen) dt[i] = 0.0f;
+      }
+      const float first = dt[0] * A;
+      float sum = first + dt[1] * A;
+#pragma unroll
+      for (int offset = 1; offset < 32; offset *= 2) {
+        const float other = __shfl_up_sync(~0u, sum, offset);
+        if (lane >= offset) sum += other;
+      }
+      float before = __shfl_up_sync(~0u, sum, 1);
+      if (lane == 0) before = 0.0f;
+      const float end = __shfl_sync(~0u, sum, 31);
+      const float2 a{before + first, sum};
+      const float2 b{a.x - __log2f(dt[0]), a.y - __log2f(dt[1])};
+      Arch::wait(shared_address(&memory.empty[ring.stage]), ring.parity ^ 1);
+      Weights& weights = memory.stage[ring.stage].weights[group];
+      reinterpret_cast<float2*>(weights.a)[lane] = a;
+      reinterpret_cast<float2*>(weights.b)[lane] = b;
+      reinterpret_cast<float2*>(weights.to_end)[lane] = {exp2_fast(end - b.x), exp2_fast(end - b.y)};
+      reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
+      __syncwarp();
+      if (lane == 0) barrier_arrive(shared_address(&memory.full[ring.stage]));
+    }
+  }
+
+  __device__ void load_steps(int group, std::int64_t step, float (&to)[2]) const {
+    const std::int64_t at = share[step];
+    const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
+    const std::int64_t l =
+        position(u, static_cast<int>(at % plan.segment_chunks)) + 2 * (threadIdx.x % 32);
+    const int head = min(u.first + group, u.last) / plan.panels_per_head;
+    const T* const from =
+        static_cast<const T*>(plan.dt) + u.batch * plan.dt_rows.batch + head * plan.dt_rows.head;
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      to[i] = l + i < plan.seqlen ? to_float(from[(l + i) * plan.dt_rows.position]) : 0.0f;
+  }
+
+  /// Where a thread of a warpgroup is: its warp has rows 16 w ... of the panel; of accumulator tile j it has
+  /// rows g and g + 8 there, columns 8 j + 2 c and the one after.
+  struct Lane {
+    int group, thread, w, g, c;
+    __device__ explicit Lane(int group)
+        : group(group),
+          thread(threadIdx.x % 128),
+          w(thread / 32),
+          g(thread % 32 / 4),
+          c(thread % 4) {}
+    __device__ int row(int i) const { return 16 * w + g + 8 * i; }
+    __device__ void barrier() const { named_barrier(1 + group, 128); }
+  };
+
+  /// Four warps: the scan of one panel after the other.
+  __device__ void consume(int group) {
+    const Lane lane(group);
+    float h[N / 2];
+    float log_decay = 0.0f;
+    Ring ring;
+    for (std::int64_t step = 0; step < share.size(); ++step, ring.advance()) {
+      const std::int64_t at = share[step];
+      const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
+      const int index = static_cast<int>(at % plan.segment_chunks);
+      const int p = min(u.first + group, u.last);
+      const bool active = u.first + group <= u.last;
+      if (index == 0) {
+        start(lane, u, p, h);
+        log_decay = 0.0f;
+      } else if (at == share.begin) {
+        take_over(lane, h, log_decay);
+      }
+      Arch::wait(shared_address(&memory.full[ring.stage]), ring.parity);
+      chunk_step(lane, memory.stage[ring.stage], u, p, active, position(u, index), h, log_decay);
+      if (threadIdx.x % 32 == 0) barrier_arrive(shared_address(&memory.empty[ring.stage]));
+      if (index == plan.segment_chunks - 1) {
+        if (active) finish(lane, u, p, h, log_decay);
+      } else if (at == share.end - 1) {
+        hand_over(lane, h, log_decay);
+      }
+    }
+  }
+
+  __device__ static void scale(float (&h)[N / 2], float factor) {
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) h[i] *= factor;
+  }
+
+  __device__ void chunk_step(const Lane& lane, Stage<N, heads>& stage, const Unit& u, int p, bool active,
+                             std::int64_t l, float (&h)[N / 2], float& log_decay) {
+    const Weights& weights = stage.weights[lane.group];
+    float y[32];
+    std::uint32_t state[N / 16][4], x[4][4], weighted[4][4];
+    if constexpr (with_outputs) {
+#pragma unroll
+      for (int k = 0; k < N / 16; ++k) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) state[k][i] = pack<T>(h[8 * k + 2 * i], h[8 * k + 2 * i + 1]);
+      }
+      scale(h, weights.decay[chunk - 1]);
+      Arch::fence();
+      Arch::template multiply<T, 64, 0>(y, state[0], shared_address(&stage.C[0]), 0, 0);
+#pragma unroll
+      for (int k = 1; k < N / 16; ++k)
+        Arch::template multiply<T, 64, 1>(y, state[k], shared_address(&stage.C[k / 4]), 0, k % 4);
+      Arch::commit();
+    }
+
+    load_fragments(lane, stage.x[lane.group], x);
+    weigh_fragments(lane, weights, x, weighted);
+    if constexpr (!with_outputs) scale(h, weights.decay[chunk - 1]);
+    Arch::fence();
+#pragma unroll
+    for (int tile = 0; tile < tiles; ++tile) {
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        Arch::template multiply_transposed<T>(h + 32 * tile, weighted[k], shared_address(&stage.B[tile]), k);
+    }
+    Arch::commit();
+
+    if constexpr (with_outputs) {
+      mask(lane, stage, memory.M[lane.group]);
+      Arch::publish();
+      lane.barrier();
+      Arch::template wait_groups<1>();
+      Arch::settle(y);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const float2 e = *reinterpret_cast<const float2*>(&weights.decay[8 * j + 2 * lane.c]);
+        y[4 * j] *= e.x, y[4 * j + 1] *= e.y, y[4 * j + 2] *= e.x, y[4 * j + 3] *= e.y;
+      }
+      Arch::fence();
+      const std::uint32_t M = shared_address(&memory.M[lane.group]);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        if (k < 2) Arch::template multiply<T, 32, 1>(y, x[k], M, 0, k);
+        Arch::template multiply<T, 32, 1>(y + 16, x[k], M, 32, k);
+      }
+      Arch::commit();
+      Arch::template wait_groups<0>();
+      Arch::settle(y);
+      Arch::settle(h);
+      write(lane, u, p, active, l, x, y);
+    } else {
+      Arch::template wait_groups<0>();
+      Arch::settle(h);
+      log_decay += weights.a[chunk - 1];
+    }
+  }
+
+  /// The panel's rows of X' as first operand: of each 16 positions k.
+  __device__ static void load_fragments(const Lane& lane, const Tile& tile, std::uint32_t (&to)[4][4]) {
+    const int l = threadIdx.x % 32;
+    const std::uint32_t address = shared_address(&tile);
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      load_matrices_transposed(to[k],
+                               address + tile_offset(16 * k + l / 16 * 8 + l % 8, 2 * lane.w + l / 8 % 2));
+  }
+
+  __device__ static void weigh_fragments(const Lane& lane, const Weights& weights,
+                                         const std::uint32_t (&x)[4][4], std::uint32_t (&to)[4][4]) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float2 w =
+            *reinterpret_cast<const float2*>(&weights.to_end[16 * k + 8 * (i / 2) + 2 * lane.c]);
+        const float2 v = unpack<T>(x[k][i]);
+        to[k][i] = pack<T>(v.x * w.x, v.y * w.y);
+      }
+    }
+  }
+
+  /// Writes M. A thread has four columns of one row in every second block.
+  __device__ static void mask(const Lane& lane, const Stage<N, heads>& stage, Tile& M) {
+    const Weights& weights = stage.weights[lane.group];
+    const int half = lane.thread / 64, row = lane.thread % 64 / 4, quad = lane.thread % 4;
+    const int rows[5] = {half, 2 + half, 1 + half, 3 - half, 3};
+    const int columns[5] = {half, 2 + half, half, 2 - 2 * half, 1 - half};
+#pragma unroll
+    for (int r = 0; r < 5; ++r) {
+      const int t = 16 * rows[r] + row, s = 16 * columns[r] + 4 * quad;
+      const float4 product = reinterpret_cast<const float4*>(stage.products)[128 * r + lane.thread];
+      const float4 b = *reinterpret_cast<const float4*>(&weights.b[s]);
+      const float a = weights.a[t];
+      float m[4] = {product.x * exp2_fast(a - b.x), product.y * exp2_fast(a - b.y),
+                    product.z * exp2_fast(a - b.z), product.w * exp2_fast(a - b.w)};
+      if (r < 2) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) m[i] = 4 * quad + i <= row ? m[i] : 0.0f;
+      }
+      *reinterpret_cast<uint2*>(M.bytes + tile_offset(t, s / 8) + quad % 2 * 8) = {pack<T>(m[0], m[1]),
+                                                                                    pack<T>(m[2], m[3])};
+    }
+  }
+
+  /// Adds the skip connection, gates, and writes the chunk's outputs.
+  __device__ void write(const Lane& lane, const Unit& u, int p, bool active, std::int64_t l,
+                        const std::uint32_t (&x)[4][4], float (&y)[32]) {
+    const int head = p / plan.panels_per_head, first = p % plan.panels_per_head * panel;
+    if (plan.D.data) {
+      const float D[2] = {value(plan.D, head, first + lane.row(0)), value(plan.D, head, first + lane.row(1))};
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const float2 v = unpack<T>(x[j / 2][j % 2 * 2 + i]);
+          y[4 * j + 2 * i] = fmaf(D[i], v.x, y[4 * j + 2 * i]);
+          y[4 * j + 2 * i + 1] = fmaf(D[i], v.y, y[4 * j + 2 * i + 1]);
+        }
+      }
+    }
+    Tile& tile = memory.Y[lane.group];
+    const int chunk_of_row = lane.thread % 8, row = lane.thread / 8;
+    if (plan.z) {
+      const T* const z = static_cast<const T*>(plan.z) + u.batch * plan.z_rows.batch +
+                         head * plan.z_rows.head + first + chunk_of_row * 8;
+      lane.barrier();
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int t = row + 16 * i;
+        uint4 v{};
+        if (l + t < plan.seqlen) v = *reinterpret_cast<const uint4*>(z + (l + t) * plan.z_rows.position);
+        *reinterpret_cast<uint4*>(tile.bytes + tile_offset(t, chunk_of_row)) = v;
+      }
+      lane.barrier();
+      std::uint32_t gates[4][4];
+      load_fragments(lane, tile, gates);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const float2 v = unpack<T>(gates[j / 2][j % 2 * 2 + i]);
+          y[4 * j + 2 * i] *= silu_fast(v.x);
+          y[4 * j + 2 * i + 1] *= silu_fast(v.y);
+        }
+      }
+      lane.barrier();
+    }
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+      Arch::store_transposed(shared_address(&tile), j, 2 * lane.w, pack<T>(y[4 * j], y[4 * j + 1]),
+                             pack<T>(y[4 * j + 2], y[4 * j + 3]), pack<T>(y[4 * j + 4], y[4 * j + 5]),
+                             pack<T>(y[4 * j + 6], y[4 * j + 7]));
+    }
+    lane.barrier();
+    T* const out = static_cast<T*>(plan.out) + u.batch * plan.out_rows.batch + head * plan.out_rows.head +
+                   first + chunk_of_row * 8;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int t = row + 16 * i;
+      if (active && l + t < plan.seqlen) {
+        *reinterpret_cast<uint4*>(out + (l + t) * plan.out_rows.position) =
+            *reinterpret_cast<const uint4*>(tile.bytes + tile_offset(t, chunk_of_row));
+      }
+    }
+  }
+
+  __device__ float* segment_state(const Unit& u, int segment, int p) const {
+    const std::int64_t row = static_cast<std::int64_t>(u.batch) * plan.segments + segment;
+    return plan.segment_states + (row * plan.nheads * plan.panels_per_head + p) * panel * N;
+  }
+
+  /// The address of a panel's row 0, column 0.
+  __device__ float* panel_of(const States& states, const Unit& u, int p) const {
+    return states.data + u.batch * states.batch + p / plan.panels_per_head * states.head +
+           p % plan.panels_per_head * panel * states.row;
+  }
+
+  __device__ void start(const Lane& lane, const Unit& u, int p, float (&h)[N / 2]) const {
+    if (u.segment > 0 && with_outputs) return load(lane, segment_state(u, u.segment, p), h);
+    if (u.segment > 0 || !plan.initial_states.data) {
+#pragma unroll
+      for (int i = 0; i < N / 2; ++i) h[i] = 0.0f;
+      return;
+    }
+    const States& states = plan.initial_states;
+    const float* const from = panel_of(states, u, p);
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i)
+      h[i] = from[lane.row(i / 2 % 2) * states.row + (i / 4 * 8 + 2 * lane.c + i % 2) * states.column];
+  }
+
+  __device__ void finish(const Lane& lane, const Unit& u, int p, const float (&h)[N / 2],
+                         float log_decay) const {
+    if constexpr (!with_outputs) {
+      store(lane, segment_state(u, u.segment + 1, p), h);
+      if (lane.thread == 0) {
+        const std::int64_t row = static_cast<std::int64_t>(u.batch) * plan.segments + u.segment + 1;
+        plan.segment_decays[row * plan.nheads * plan.panels_per_head + p] = log_decay;
+      }
+    } else if (plan.final_states.data && u.segment == plan.segments - 1) {
+      const States& states = plan.final_states;
+      float* const to = panel_of(states, u, p);
+#pragma unroll
+      for (int i = 0; i < N / 2; ++i)
+        to[lane.row(i / 2 % 2) * states.row + (i / 4 * 8 + 2 * lane.c + i % 2) * states.column] = h[i];
+    }
+  }
+
+  __device__ static void load(const Lane& lane, const float* from, float (&h)[N / 2]) {
+#pragma unroll
+    for (int j = 0; j < N / 8; ++j) {
+      const float4 v = __ldcg(reinterpret_cast<const float4*>(from) + 128 * j + lane.thread);
+      h[4 * j] = v.x, h[4 * j + 1] = v.y, h[4 * j + 2] = v.z, h[4 * j + 3] = v.w;
+    }
+  }
+  __device__ static void store(const Lane& lane, float* to, const float (&h)[N / 2]) {
+#pragma unroll
+    for (int j = 0; j < N / 8; ++j)
+      __stcg(reinterpret_cast<float4*>(to) + 128 * j + lane.thread,
+             float4{h[4 * j], h[4 * j + 1], h[4 * j + 2], h[4 * j + 3]});
+  }
+
+  /// A block's cut last unit goes on in the next block.
+  static constexpr int handoff_count = panel * N + 4;
+  __device__ void hand_over(const Lane& lane, const float (&h)[N / 2], float log_decay) const {
+    const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * heads + lane.group;
+    float* const to = plan.handoff + at * handoff_count;
+    store(lane, to, h);
+    if (lane.thread == 0) to[panel * N] = log_decay;
+    __threadfence();
+    lane.barrier();
+    if (lane.thread == 0) {
+      int* const flag = plan.ready + (with_outputs ? 0 : plan.ready_count / 2) + at;
+      asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
+    }
+  }
+  __device__ void take_over(const Lane& lane, float (&h)[N / 2], float& log_decay) const {
+    const std::int64_t at = static_cast<std::int64_t>(blockIdx.x - 1) * heads + lane.group;
+    const int* const flag = plan.ready + (with_outputs ? 0 : plan.ready_count / 2) + at;
+    int done = 0;
+    while (done == 0) asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(done) : "l"(flag) : "memory");
+    const float* const from = plan.handoff + at * handoff_count;
+    load(lane, from, h);
+    log_decay = __ldcg(from + panel * N);
+  }
+};
+
+template <class T, int N, int heads, class Arch, bool with_outputs>
+__global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps * 32, 1)
+    scan_kernel(const __grid_constant__ Plan plan, const __grid_constant__ typename Arch::Maps maps) {
+  using Kernel = Scan<T, N, heads, Arch, with_outputs>;
+  extern __shared__ __align__(1024) unsigned char dynamic[];
+  auto& memory = *reinterpret_cast<typename Kernel::Memory*>(dynamic);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < Arch::stages; ++i) {
+      barrier_init(shared_address(&memory.full[i]), Arch::fetch_arrivals + heads);
+      barrier_init(shared_address(&memory.empty[i]), heads * 4);
+    }
+    Arch::publish();
+  }
+  for (int i = threadIdx.x; i < heads * tile_bytes / 16; i += blockDim.x)
+    reinterpret_cast<uint4*>(memory.M)[i] = uint4{};  // the blocks above the diagonal stay zero
+  Arch::publish();
+  __syncthreads();
+  const std::int64_t chunks = static_cast<std::int64_t>(Kernel::units(plan)) * plan.segment_chunks;
+  Kernel{plan, Arch::maps(maps), memory,
+         Share(chunks, plan.segment_chunks, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x))}
+      .run();
+}
+
+/// Launches the scan of `Kernel`'s panels on up to launch.multiprocessors blocks.
+template <class T, int N, int heads, class Arch, bool with_outputs>
+void launch_scan(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch) {
+  using Kernel = Scan<T, N, heads, Arch, with_outputs>;
+  const auto kernel = scan_kernel<T, N, heads, Arch, with_outputs>;
+  const std::int64_t units = static_cast<std::int64_t>(plan.batch) * Kernel::segments(plan) * plan.ngroups *
+                             Kernel::units_per_group(plan);
+  const int blocks = static_cast<int>(units < launch.multiprocessors ? units : launch.multiprocessors);
+  constexpr int bytes = sizeof(typename Kernel::Memory);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        "ssd_scan: shared memory of the scan");
+  kernel<<<blocks, Kernel::warps * 32, bytes, launch.stream>>>(plan, maps);
+  check_launch("ssd_scan: scan");
+}
+
+/// The scan, or with segments the scan of their own states, their combination, and the scan.
+template <class T, int N, int heads, class Arch>
+void scan_segments(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch) {
+  if (plan.segments > 1) {
+    launch_scan<T, N, heads, Arch, false>(plan, maps, launch);
+    combine_segments(plan, launch.stream, N);
+  }
+  launch_scan<T, N, heads, Arch, true>(plan, maps, launch);
+}
+
+template <class T, class Arch>
+void scan(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch, int dstate) {
+  const auto with_dstate = [&]<int N>() {
+    if (launch.heads == 1) {
+      scan_segments<T, N, 1, Arch>(plan, maps, launch);
+    } else {
+      scan_segments<T, N, 2, Arch>(plan, maps, launch);
+    }
+  };
+  if (dstate == 64) {
+    with_dstate.template operator()<64>();
+  } else {
+    with_dstate.template operator()<128>();
+  }
+}
+
+}  // namespace ophis::ssd_scan_cuda

@@ -1,0 +1,82 @@
+// What the kernels of ssd_scan_cuda are told: the arguments, how the work is cut, and the memory between them.
+#pragma once
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "ophis/core/dtype.hpp"
+
+namespace ophis::ssd_scan_cuda {
+
+/// Positions that are computed together, and rows of headdim that four warps compute: a head, or a part of one.
+inline constexpr int chunk = 64, panel = 64;
+/// C . B' of a chunk is kept in float32 as the 10 blocks of 16 x 16 on and below the diagonal, in this order
+/// of (row, column): (0,0) (1,1) (2,2) (3,3) (1,0) (2,1) (3,2) (2,0) (3,1) (3,0).
+inline constexpr int product_blocks = 10, product_count = product_blocks * 16 * 16;
+
+/// In elements; the innermost axis is dense.
+struct Rows {
+  std::int64_t batch, position, head;
+};
+
+/// A, D or dt_bias.
+struct Parameter {
+  const void* data;  // nullptr: not given
+  DType dtype;
+  std::int64_t head, element;  // strides
+};
+
+struct States {
+  float* data;  // nullptr: not given
+  std::int64_t batch, head, row, column;
+};
+
+struct Plan {
+  const void *x, *B, *C, *dt, *z;
+  void* out;
+  Rows x_rows, B_rows, C_rows, dt_rows, z_rows, out_rows;
+  Parameter A, D, dt_bias;
+  float dt_min, dt_max;
+  bool dt_softplus;
+  States initial_states, final_states;
+
+  std::int64_t seqlen;
+  int batch, nheads, ngroups;
+  int panels_per_head;  // headdim / panel
+  /// Each sequence is cut into segments that run side by side, of so many chunks; chunks beyond seqlen count as
+  /// absent positions.
+  int segments, segment_chunks;
+
+  float* products;        // (batch, segments * segment_chunks, ngroups, product_count)
+  float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of registers
+  float* segment_decays;  // (batch, segments, nheads * panels_per_head) log2
+  float* handoff;         // (blocks, heads per block, panel * dstate) in the order of registers
+  int* ready;             // (2, blocks, heads per block) flags of handoff
+  int ready_count;
+};
+
+/// The maps that the copy engine of sm_90 reads x, B and C through.
+struct TensorMaps {
+  CUtensorMap x, B, C;
+};
+
+/// Launches. `multiprocessors` bounds the number of blocks; `heads` is the number of panels a block works on.
+struct Launch {
+  int multiprocessors, heads;
+  cudaStream_t stream;
+};
+
+template <class T>
+void scan_sm80(const Plan& plan, const Launch& launch, int dstate);
+template <class T>
+void scan_sm90(const Plan& plan, const TensorMaps& maps, const Launch& launch, int dstate);
+
+/// Fills plan.products, clears plan.ready.
+template <class T>
+void multiply_C_B(const Plan& plan, cudaStream_t stream, int dstate);
+/// Turns each segment's own state into the state that the next segment starts from.
+void combine_segments(const Plan& plan, cudaStream_t stream, int dstate);
+
+}  // namespace ophis::ssd_scan_cuda
