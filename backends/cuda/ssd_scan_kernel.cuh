@@ -64,18 +64,16 @@ struct Unit {
 /// first, and its first unit, if cut, last: so no block waits long for a state that another one hands over,
 /// and each waits only for the one before it, which has begun earlier.
 struct Share {
-  std::int64_t begin, end;  // of all chunks of all units
-  std::int64_t head, tail;  // chunks of the cut units at its end and at its begin
+  int begin, end;  // of all chunks of all units
+  int head, tail;  // chunks of the cut units at its end and at its begin
 
-  __device__ Share(std::int64_t chunks, int unit_chunks, int block, int blocks)
-      : begin(chunks * block / blocks), end(chunks * (block + 1) / blocks) {
-    const std::int64_t first_whole = (begin + unit_chunks - 1) / unit_chunks * unit_chunks;
-    const std::int64_t last_whole = end / unit_chunks * unit_chunks;
-    tail = first_whole - begin;
-    head = end - last_whole;
-  }
-  __device__ std::int64_t size() const { return end - begin; }
-  __device__ std::int64_t operator[](std::int64_t step) const {
+  __device__ Share(std::int64_t units, int unit_chunks, int block, int blocks)
+      : begin(static_cast<int>(units * unit_chunks * block / blocks)),
+        end(static_cast<int>(units * unit_chunks * (block + 1) / blocks)),
+        head(end % unit_chunks),
+        tail((unit_chunks - begin % unit_chunks) % unit_chunks) {}
+  __device__ int size() const { return end - begin; }
+  __device__ int operator[](int step) const {
     if (step < head) return end - head + step;
     if (step < size() - tail) return begin + tail + step - head;
     return begin + step - (size() - tail);
@@ -93,8 +91,8 @@ struct Scan {
   Memory& memory;
   Share share;
 
-  __device__ static int units(const Plan& plan) {
-    return plan.batch * segments(plan) * plan.ngroups * units_per_group(plan);
+  __host__ __device__ static std::int64_t units(const Plan& plan) {
+    return static_cast<std::int64_t>(plan.batch) * segments(plan) * plan.ngroups * units_per_group(plan);
   }
   /// The last segment's own state is of no use to others.
   __host__ __device__ static int segments(const Plan& plan) {
@@ -120,10 +118,40 @@ struct Scan {
     return unit;
   }
 
-  /// The first position of a chunk of a segment.
-  __device__ std::int64_t position(const Unit& unit, int index) const {
-    return (static_cast<std::int64_t>(unit.segment) * plan.segment_chunks + index) * chunk;
-  }
+  /// Where a warp is in the block's share, and which stage of the ring belongs to it.
+  struct Cursor {
+    const Scan& scan;
+    int step = 0;
+    int at, index;  // among all chunks, and within the segment
+    Unit unit;
+    bool first = true;  // of the unit's chunks in this block
+    int stage = 0;
+    std::uint32_t parity = 0;
+
+    __device__ explicit Cursor(const Scan& scan) : scan(scan) { find(); }
+    __device__ explicit operator bool() const { return step < scan.share.size(); }
+    __device__ void advance() {
+      if (++stage == Arch::stages) stage = 0, parity ^= 1;
+      if (++step == scan.share.size()) return;
+      first = scan.share[step] != at + 1 || index + 1 == scan.plan.segment_chunks;
+      if (first) return find();
+      ++at, ++index;
+    }
+    /// The first position of the chunk.
+    __device__ std::int64_t position() const {
+      return (static_cast<std::int64_t>(unit.segment) * scan.plan.segment_chunks + index) * chunk;
+    }
+    __device__ int panel_of(int group) const { return min(unit.first + group, unit.last); }
+    __device__ std::uint32_t full() const { return shared_address(&scan.memory.full[stage]); }
+    __device__ std::uint32_t empty() const { return shared_address(&scan.memory.empty[stage]); }
+
+   private:
+    __device__ void find() {
+      at = scan.share[step];
+      index = at % scan.plan.segment_chunks;
+      unit = scan.unit(at / scan.plan.segment_chunks);
+    }
+  };
 
   __device__ void run() {
     const int warp = threadIdx.x / 32;
@@ -140,50 +168,36 @@ struct Scan {
     }
   }
 
-  /// Waits until a stage of the ring is free, and says which.
-  struct Ring {
-    int stage = 0;
-    std::uint32_t parity = 0;
-    __device__ void advance() {
-      if (++stage == Arch::stages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
-  };
-
   /// One warp: copies what each chunk needs.
   __device__ void fetch() {
-    Ring ring;
-    for (std::int64_t step = 0; step < share.size(); ++step, ring.advance()) {
-      const std::int64_t at = share[step];
-      const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
-      const int index = static_cast<int>(at % plan.segment_chunks);
-      Arch::wait(shared_address(&memory.empty[ring.stage]), ring.parity ^ 1);
+    for (Cursor cursor(*this); cursor; cursor.advance()) {
+      const Unit& u = cursor.unit;
       const std::int64_t row =
-          (static_cast<std::int64_t>(u.batch) * plan.segments + u.segment) * plan.segment_chunks + index;
+          (static_cast<std::int64_t>(u.batch) * plan.segments + u.segment) * plan.segment_chunks + cursor.index;
       const float* const products = plan.products + (row * plan.ngroups + u.group) * product_count;
-      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, memory.stage[ring.stage],
-                                                      shared_address(&memory.full[ring.stage]), u,
-                                                      position(u, index), products);
+      Arch::wait(cursor.empty(), cursor.parity ^ 1);
+      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, memory.stage[cursor.stage], cursor.full(), u,
+                                                      cursor.position(), products);
     }
   }
 
   /// One warp: computes the weights of each chunk for one of the panels; a lane has two positions.
   __device__ void weigh(int group) {
     const int lane = threadIdx.x % 32;
+    Cursor ahead(*this);
     float next[2];
-    load_steps(group, 0, next);
-    Ring ring;
-    for (std::int64_t step = 0; step < share.size(); ++step, ring.advance()) {
+    load_steps(ahead, group, next);
+    float bias = 0.0f, A = 0.0f;
+    for (Cursor cursor(*this); cursor; cursor.advance()) {
       float dt[2] = {next[0], next[1]};
-      if (step + 1 < share.size()) load_steps(group, step + 1, next);
-      const std::int64_t at = share[step];
-      const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
-      const std::int64_t l = position(u, static_cast<int>(at % plan.segment_chunks)) + 2 * lane;
-      const int head = min(u.first + group, u.last) / plan.panels_per_head;
-      const float bias = plan.dt_bias.data ? value(plan.dt_bias, head, 0) : 0.0f;
-      const float A = value(plan.A, head, 0) * log2_e;
+      ahead.advance();
+      if (ahead) load_steps(ahead, group, next);
+      if (cursor.first) {
+        const int head = cursor.panel_of(group) / plan.panels_per_head;
+        if (plan.dt_bias.data) bias = value(plan.dt_bias, head, 0);
+        A = value(plan.A, head, 0) * log2_e;
+      }
+      const std::int64_t l = cursor.position() + 2 * lane;
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         dt[i] += bias;
@@ -203,25 +217,22 @@ struct Scan {
       const float end = __shfl_sync(~0u, sum, 31);
       const float2 a{before + first, sum};
       const float2 b{a.x - __log2f(dt[0]), a.y - __log2f(dt[1])};
-      Arch::wait(shared_address(&memory.empty[ring.stage]), ring.parity ^ 1);
-      Weights& weights = memory.stage[ring.stage].weights[group];
+      Arch::wait(cursor.empty(), cursor.parity ^ 1);
+      Weights& weights = memory.stage[cursor.stage].weights[group];
       reinterpret_cast<float2*>(weights.a)[lane] = a;
       reinterpret_cast<float2*>(weights.b)[lane] = b;
       reinterpret_cast<float2*>(weights.to_end)[lane] = {exp2_fast(end - b.x), exp2_fast(end - b.y)};
       reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
       __syncwarp();
-      if (lane == 0) barrier_arrive(shared_address(&memory.full[ring.stage]));
+      if (lane == 0) barrier_arrive(cursor.full());
     }
   }
 
-  __device__ void load_steps(int group, std::int64_t step, float (&to)[2]) const {
-    const std::int64_t at = share[step];
-    const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
-    const std::int64_t l =
-        position(u, static_cast<int>(at % plan.segment_chunks)) + 2 * (threadIdx.x % 32);
-    const int head = min(u.first + group, u.last) / plan.panels_per_head;
+  __device__ void load_steps(const Cursor& cursor, int group, float (&to)[2]) const {
+    const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
+    const int head = cursor.panel_of(group) / plan.panels_per_head;
     const T* const from =
-        static_cast<const T*>(plan.dt) + u.batch * plan.dt_rows.batch + head * plan.dt_rows.head;
+        static_cast<const T*>(plan.dt) + cursor.unit.batch * plan.dt_rows.batch + head * plan.dt_rows.head;
 #pragma unroll
     for (int i = 0; i < 2; ++i)
       to[i] = l + i < plan.seqlen ? to_float(from[(l + i) * plan.dt_rows.position]) : 0.0f;
@@ -241,30 +252,42 @@ struct Scan {
     __device__ void barrier() const { named_barrier(1 + group, 128); }
   };
 
+  /// The panel that a warpgroup works on.
+  struct Panel {
+    Unit unit;
+    int index, head, element;  // among all panels; its head, and its first row there
+    bool active;               // or only a copy of a neighbour, as the group's panels have run out
+    float D[2];                // of the thread's rows
+  };
+
   /// Four warps: the scan of one panel after the other.
   __device__ void consume(int group) {
     const Lane lane(group);
     float h[N / 2];
     float log_decay = 0.0f;
-    Ring ring;
-    for (std::int64_t step = 0; step < share.size(); ++step, ring.advance()) {
-      const std::int64_t at = share[step];
-      const Unit u = unit(static_cast<int>(at / plan.segment_chunks));
-      const int index = static_cast<int>(at % plan.segment_chunks);
-      const int p = min(u.first + group, u.last);
-      const bool active = u.first + group <= u.last;
-      if (index == 0) {
-        start(lane, u, p, h);
-        log_decay = 0.0f;
-      } else if (at == share.begin) {
-        take_over(lane, h, log_decay);
+    Panel panel;
+    for (Cursor cursor(*this); cursor; cursor.advance()) {
+      if (cursor.first) {
+        panel.unit = cursor.unit;
+        panel.index = cursor.panel_of(group);
+        panel.head = panel.index / plan.panels_per_head;
+        panel.element = panel.index % plan.panels_per_head * ssd_scan_cuda::panel;
+        panel.active = cursor.unit.first + group <= cursor.unit.last;
+        for (int i = 0; i < 2; ++i)
+          panel.D[i] = plan.D.data ? value(plan.D, panel.head, panel.element + lane.row(i)) : 0.0f;
+        if (cursor.index == 0) {
+          start(lane, panel, h);
+          log_decay = 0.0f;
+        } else {
+          take_over(lane, h, log_decay);
+        }
       }
-      Arch::wait(shared_address(&memory.full[ring.stage]), ring.parity);
-      chunk_step(lane, memory.stage[ring.stage], u, p, active, position(u, index), h, log_decay);
-      if (threadIdx.x % 32 == 0) barrier_arrive(shared_address(&memory.empty[ring.stage]));
-      if (index == plan.segment_chunks - 1) {
-        if (active) finish(lane, u, p, h, log_decay);
-      } else if (at == share.end - 1) {
+      Arch::wait(cursor.full(), cursor.parity);
+      chunk_step(lane, memory.stage[cursor.stage], panel, cursor.position(), h, log_decay);
+      if (threadIdx.x % 32 == 0) barrier_arrive(cursor.empty());
+      if (cursor.index == plan.segment_chunks - 1) {
+        if (panel.active) finish(lane, panel, h, log_decay);
+      } else if (cursor.at == share.end - 1) {
         hand_over(lane, h, log_decay);
       }
     }
@@ -275,8 +298,8 @@ struct Scan {
     for (int i = 0; i < N / 2; ++i) h[i] *= factor;
   }
 
-  __device__ void chunk_step(const Lane& lane, Stage<N, heads>& stage, const Unit& u, int p, bool active,
-                             std::int64_t l, float (&h)[N / 2], float& log_decay) {
+  __device__ void chunk_step(const Lane& lane, Stage<N, heads>& stage, const Panel& panel, std::int64_t l,
+                             float (&h)[N / 2], float& log_decay) {
     const Weights& weights = stage.weights[lane.group];
     float y[32];
     std::uint32_t state[N / 16][4], x[4][4], weighted[4][4];
@@ -329,7 +352,7 @@ struct Scan {
       Arch::template wait_groups<0>();
       Arch::settle(y);
       Arch::settle(h);
-      write(lane, u, p, active, l, x, y);
+      write(lane, panel, l, x, y);
     } else {
       Arch::template wait_groups<0>();
       Arch::settle(h);
@@ -385,26 +408,24 @@ struct Scan {
   }
 
   /// Adds the skip connection, gates, and writes the chunk's outputs.
-  __device__ void write(const Lane& lane, const Unit& u, int p, bool active, std::int64_t l,
-                        const std::uint32_t (&x)[4][4], float (&y)[32]) {
-    const int head = p / plan.panels_per_head, first = p % plan.panels_per_head * panel;
+  __device__ void write(const Lane& lane, const Panel& panel, std::int64_t l, const std::uint32_t (&x)[4][4],
+                        float (&y)[32]) {
     if (plan.D.data) {
-      const float D[2] = {value(plan.D, head, first + lane.row(0)), value(plan.D, head, first + lane.row(1))};
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const float2 v = unpack<T>(x[j / 2][j % 2 * 2 + i]);
-          y[4 * j + 2 * i] = fmaf(D[i], v.x, y[4 * j + 2 * i]);
-          y[4 * j + 2 * i + 1] = fmaf(D[i], v.y, y[4 * j + 2 * i + 1]);
+          y[4 * j + 2 * i] = fmaf(panel.D[i], v.x, y[4 * j + 2 * i]);
+          y[4 * j + 2 * i + 1] = fmaf(panel.D[i], v.y, y[4 * j + 2 * i + 1]);
         }
       }
     }
     Tile& tile = memory.Y[lane.group];
     const int chunk_of_row = lane.thread % 8, row = lane.thread / 8;
     if (plan.z) {
-      const T* const z = static_cast<const T*>(plan.z) + u.batch * plan.z_rows.batch +
-                         head * plan.z_rows.head + first + chunk_of_row * 8;
+      const T* const z = static_cast<const T*>(plan.z) + panel.unit.batch * plan.z_rows.batch +
+                         panel.head * plan.z_rows.head + panel.element + chunk_of_row * 8;
       lane.barrier();
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -434,57 +455,59 @@ struct Scan {
                              pack<T>(y[4 * j + 6], y[4 * j + 7]));
     }
     lane.barrier();
-    T* const out = static_cast<T*>(plan.out) + u.batch * plan.out_rows.batch + head * plan.out_rows.head +
-                   first + chunk_of_row * 8;
+    T* const out = static_cast<T*>(plan.out) + panel.unit.batch * plan.out_rows.batch +
+                   panel.head * plan.out_rows.head + panel.element + chunk_of_row * 8;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int t = row + 16 * i;
-      if (active && l + t < plan.seqlen) {
+      if (panel.active && l + t < plan.seqlen) {
         *reinterpret_cast<uint4*>(out + (l + t) * plan.out_rows.position) =
             *reinterpret_cast<const uint4*>(tile.bytes + tile_offset(t, chunk_of_row));
       }
     }
   }
 
-  __device__ float* segment_state(const Unit& u, int segment, int p) const {
-    const std::int64_t row = static_cast<std::int64_t>(u.batch) * plan.segments + segment;
-    return plan.segment_states + (row * plan.nheads * plan.panels_per_head + p) * panel * N;
+  __device__ std::int64_t segment_panel(const Panel& panel, int segment) const {
+    const std::int64_t row = static_cast<std::int64_t>(panel.unit.batch) * plan.segments + segment;
+    return row * plan.nheads * plan.panels_per_head + panel.index;
+  }
+  __device__ float* segment_state(const Panel& panel, int segment) const {
+    return plan.segment_states + segment_panel(panel, segment) * (chunk * N);
   }
 
-  /// The address of a panel's row 0, column 0.
-  __device__ float* panel_of(const States& states, const Unit& u, int p) const {
-    return states.data + u.batch * states.batch + p / plan.panels_per_head * states.head +
-           p % plan.panels_per_head * panel * states.row;
+  /// The address of element i of a thread's accumulators.
+  __device__ static float* address(const States& states, const Lane& lane, const Panel& panel, int i) {
+    return states.data + panel.unit.batch * states.batch + panel.head * states.head +
+           (panel.element + lane.row(i / 2 % 2)) * states.row +
+           (i / 4 * 8 + 2 * lane.c + i % 2) * states.column;
   }
 
-  __device__ void start(const Lane& lane, const Unit& u, int p, float (&h)[N / 2]) const {
-    if (u.segment > 0 && with_outputs) return load(lane, segment_state(u, u.segment, p), h);
-    if (u.segment > 0 || !plan.initial_states.data) {
+  /// The state at a segment's start. The scan of the segments' own states keeps initial_states for the scan
+  /// that comes after it, as final_states may be the same memory.
+  __device__ void start(const Lane& lane, const Panel& panel, float (&h)[N / 2]) const {
+    const int segment = panel.unit.segment;
+    const bool initial = segment == 0 && plan.initial_states.data;
+    if (with_outputs && plan.segments > 1 && (initial || segment > 0))
+      return load(lane, segment_state(panel, segment), h);
+    if (!initial) {
 #pragma unroll
       for (int i = 0; i < N / 2; ++i) h[i] = 0.0f;
       return;
     }
-    const States& states = plan.initial_states;
-    const float* const from = panel_of(states, u, p);
 #pragma unroll
-    for (int i = 0; i < N / 2; ++i)
-      h[i] = from[lane.row(i / 2 % 2) * states.row + (i / 4 * 8 + 2 * lane.c + i % 2) * states.column];
+    for (int i = 0; i < N / 2; ++i) h[i] = *address(plan.initial_states, lane, panel, i);
+    if (!with_outputs) store(lane, segment_state(panel, 0), h);
   }
 
-  __device__ void finish(const Lane& lane, const Unit& u, int p, const float (&h)[N / 2],
+  __device__ void finish(const Lane& lane, const Panel& panel, const float (&h)[N / 2],
                          float log_decay) const {
+    const int segment = panel.unit.segment;
     if constexpr (!with_outputs) {
-      store(lane, segment_state(u, u.segment + 1, p), h);
-      if (lane.thread == 0) {
-        const std::int64_t row = static_cast<std::int64_t>(u.batch) * plan.segments + u.segment + 1;
-        plan.segment_decays[row * plan.nheads * plan.panels_per_head + p] = log_decay;
-      }
-    } else if (plan.final_states.data && u.segment == plan.segments - 1) {
-      const States& states = plan.final_states;
-      float* const to = panel_of(states, u, p);
+      store(lane, segment_state(panel, segment + 1), h);
+      if (lane.thread == 0) plan.segment_decays[segment_panel(panel, segment + 1)] = log_decay;
+    } else if (plan.final_states.data && segment == plan.segments - 1) {
 #pragma unroll
-      for (int i = 0; i < N / 2; ++i)
-        to[lane.row(i / 2 % 2) * states.row + (i / 4 * 8 + 2 * lane.c + i % 2) * states.column] = h[i];
+      for (int i = 0; i < N / 2; ++i) *address(plan.final_states, lane, panel, i) = h[i];
     }
   }
 
@@ -503,7 +526,7 @@ struct Scan {
   }
 
   /// A block's cut last unit goes on in the next block.
-  static constexpr int handoff_count = panel * N + 4;
+  static constexpr int handoff_count = panel * N + handoff_extra;
   __device__ void hand_over(const Lane& lane, const float (&h)[N / 2], float log_decay) const {
     const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * heads + lane.group;
     float* const to = plan.handoff + at * handoff_count;
@@ -544,9 +567,9 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
     reinterpret_cast<uint4*>(memory.M)[i] = uint4{};  // the blocks above the diagonal stay zero
   Arch::publish();
   __syncthreads();
-  const std::int64_t chunks = static_cast<std::int64_t>(Kernel::units(plan)) * plan.segment_chunks;
   Kernel{plan, Arch::maps(maps), memory,
-         Share(chunks, plan.segment_chunks, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x))}
+         Share(Kernel::units(plan), plan.segment_chunks, static_cast<int>(blockIdx.x),
+               static_cast<int>(gridDim.x))}
       .run();
 }
 
@@ -555,8 +578,7 @@ template <class T, int N, int heads, class Arch, bool with_outputs>
 void launch_scan(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch) {
   using Kernel = Scan<T, N, heads, Arch, with_outputs>;
   const auto kernel = scan_kernel<T, N, heads, Arch, with_outputs>;
-  const std::int64_t units = static_cast<std::int64_t>(plan.batch) * Kernel::segments(plan) * plan.ngroups *
-                             Kernel::units_per_group(plan);
+  const std::int64_t units = Kernel::units(plan);
   const int blocks = static_cast<int>(units < launch.multiprocessors ? units : launch.multiprocessors);
   constexpr int bytes = sizeof(typename Kernel::Memory);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),

@@ -16,6 +16,9 @@ inline constexpr int chunk = 64, panel = 64;
 /// of (row, column): (0,0) (1,1) (2,2) (3,3) (1,0) (2,1) (3,2) (2,0) (3,1) (3,0).
 inline constexpr int product_blocks = 10, product_count = product_blocks * 16 * 16;
 
+/// What a block hands over for a panel: the state, the sum of its logarithmic decays, and padding.
+inline constexpr int handoff_extra = 4;
+
 /// In elements; the innermost axis is dense.
 struct Rows {
   std::int64_t batch, position, head;
@@ -52,7 +55,7 @@ struct Plan {
   float* products;        // (batch, segments * segment_chunks, ngroups, product_count)
   float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of registers
   float* segment_decays;  // (batch, segments, nheads * panels_per_head) log2
-  float* handoff;         // (blocks, heads per block, panel * dstate) in the order of registers
+  float* handoff;         // (blocks, heads per block, panel * dstate + handoff_extra) in the order of registers
   int* ready;             // (2, blocks, heads per block) flags of handoff
   int ready_count;
 };
@@ -72,6 +75,8 @@ template <class T>
 void scan_sm80(const Plan& plan, const Launch& launch, int dstate);
 template <class T>
 void scan_sm90(const Plan& plan, const TensorMaps& maps, const Launch& launch, int dstate);
+/// Bytes of shared memory that a block of scan_sm80 takes at most.
+int shared_memory_sm80();
 
 /// Fills plan.products, clears plan.ready.
 template <class T>

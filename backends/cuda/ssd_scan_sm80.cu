@@ -114,6 +114,8 @@ template <class T>
 void scan_sm80(const Plan& plan, const Launch& launch, int dstate) {
   scan<T, Ampere>(plan, {}, launch, dstate);
 }
+int shared_memory_sm80() { return sizeof(Shared<128, 2, Ampere::stages>); }
+
 template void scan_sm80<bfloat16>(const Plan&, const Launch&, int);
 template void scan_sm80<float16>(const Plan&, const Launch&, int);
 

@@ -44,9 +44,9 @@ struct Hopper {
   __device__ static void share_registers() {
     if constexpr (heads == 2) {
       if constexpr (computes) {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
       } else {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
       }
     }
   }
