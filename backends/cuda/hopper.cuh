@@ -42,13 +42,18 @@ __device__ __forceinline__ void copy_box(std::uint32_t to, const CUtensorMap& ma
       : "memory");
 }
 
-/// Copies contiguous bytes, a multiple of 16.
-__device__ __forceinline__ void copy_bulk(std::uint32_t to, const void* from, std::uint32_t bytes,
-                                          std::uint32_t barrier) {
+/// Copies from shared memory to the box of a rank-4 tensor map; what is outside the tensor is left out.
+__device__ __forceinline__ void write_box(const CUtensorMap& map, std::uint32_t from, int c0, int c1, int c2,
+                                          int c3) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-      "l"(from), "r"(bytes), "r"(barrier)
+      "cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4, %5}], [%1];"
+      "cp.async.bulk.commit_group;" ::"l"(&map),
+      "r"(from), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
       : "memory");
+}
+/// Waits until shared memory holds nothing that write_box of this thread has still to read.
+__device__ __forceinline__ void wait_boxes_read() {
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
 /// Stores four 8x8 matrices, each transposed; lane l gives the address of row l % 8 of matrix l / 8.

@@ -88,15 +88,15 @@ Plan make_plan(ExecContext& exec, const SsdScanArgs& args, Launch& launch) {
 
   Workspace& workspace = exec.workspace();
   const std::int64_t state = panel * args.B.extent(3);
-  plan.products = workspace.take<float>(rows * plan.segment_chunks * plan.ngroups * product_count);
   if (plan.segments > 1) {
     plan.segment_states = workspace.take<float>(rows * panels * state);
     plan.segment_decays = workspace.take<float>(rows * panels);
   }
   const int slots = launch.multiprocessors * launch.heads;
   plan.handoff = workspace.take<float>(slots * (state + handoff_extra));
-  plan.ready_count = 2 * slots;
-  plan.ready = workspace.take<std::int32_t>(plan.ready_count);
+  plan.ready = workspace.take<std::int32_t>(2 * slots);
+  cuda::check(cudaMemsetAsync(plan.ready, 0, 2 * slots * sizeof(std::int32_t), launch.stream),
+              "ssd_scan: clearing flags");
   return plan;
 }
 
@@ -144,10 +144,9 @@ void run_sm90(ExecContext& exec, const SsdScanArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   Launch launch;
   const Plan plan = make_plan(exec, args, launch);
-  const TensorMaps maps{encode(args.x), encode(args.B), encode(args.C)};
+  const TensorMaps maps{encode(args.x), encode(args.B), encode(args.C), encode(args.out)};
   const int dstate = static_cast<int>(args.B.extent(3));
   dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    multiply_C_B<T>(plan, launch.stream, dstate);
     scan_sm90<T>(plan, maps, launch, dstate);
   });
 }
@@ -165,7 +164,6 @@ void run_sm80(ExecContext& exec, const SsdScanArgs& args) {
   const Plan plan = make_plan(exec, args, launch);
   const int dstate = static_cast<int>(args.B.extent(3));
   dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    multiply_C_B<T>(plan, launch.stream, dstate);
     scan_sm80<T>(plan, launch, dstate);
   });
 }

@@ -7,9 +7,9 @@
 //     H <- exp2(a_end) H + (diag(exp2(a_end - a) dt) X)' B
 //
 // Y is computed transposed so that H, from the accumulators of the last product, is the first operand of the
-// next without leaving its registers. C . B' is the same for all heads of a group; a kernel before this one
-// has computed it. 128 threads (a warpgroup) work on a panel; the panels of a block share C, B and C . B'.
-// One more warp fetches what the next chunks need, and another one computes their decays.
+// next without leaving its registers. 128 threads (a warpgroup) work on a panel; the panels of a block are of
+// one group and share C, B and C . B'. One more warpgroup, the helper, is a chunk or two ahead: it fetches,
+// computes the decays, and multiplies C . B'.
 #pragma once
 
 #include "backends/cuda/ssd_scan_plan.hpp"
@@ -40,10 +40,16 @@ struct Weights {
   float decay[chunk];   // exp2(a_t)
 };
 
+/// C . B' of a chunk: the blocks of 16 x 16 on and below the diagonal.
+struct Products {
+  /// In this order of (row, column): (0,0) (1,1) (2,2) (3,3) (1,0) (2,1) (3,2) (2,0) (3,1) (3,0).
+  float blocks[10][16][16];
+};
+
 template <int N, int heads>
 struct Stage {
   Tile C[N / 64], B[N / 64], x[heads];
-  float products[product_count];
+  Products products;
   Weights weights[heads];
 };
 
@@ -51,7 +57,7 @@ template <int N, int heads, int stages>
 struct Shared {
   Stage<N, heads> stage[stages];
   Tile M[heads], Y[heads];
-  std::uint64_t full[stages], empty[stages];
+  std::uint64_t loaded[stages], ready[stages], empty[stages];
 };
 
 /// What a block works on at a time: some panels of one group, and one segment.
@@ -142,8 +148,17 @@ struct Scan {
       return (static_cast<std::int64_t>(unit.segment) * scan.plan.segment_chunks + index) * chunk;
     }
     __device__ int panel_of(int group) const { return min(unit.first + group, unit.last); }
-    __device__ std::uint32_t full() const { return shared_address(&scan.memory.full[stage]); }
-    __device__ std::uint32_t empty() const { return shared_address(&scan.memory.empty[stage]); }
+    __device__ Stage<N, heads>& memory() const { return scan.memory.stage[stage]; }
+    __device__ std::uint32_t loaded() const { return shared_address(&scan.memory.loaded[stage]); }
+    __device__ std::uint32_t ready() const { return shared_address(&scan.memory.ready[stage]); }
+    __device__ void wait_empty() const {
+      Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1);
+    }
+    __device__ void wait_loaded() const { Arch::wait(loaded(), parity); }
+    __device__ void wait_ready() const { Arch::wait(ready(), parity); }
+    __device__ void release() const {
+      if (threadIdx.x % 32 == 0) barrier_arrive(shared_address(&scan.memory.empty[stage]));
+    }
 
    private:
     __device__ void find() {
@@ -154,80 +169,57 @@ struct Scan {
   };
 
   __device__ void run() {
-    const int warp = threadIdx.x / 32;
+    const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);  // for the compiler to see that a warp is of one mind
     if (warp < heads * 4) {
       Arch::template share_registers<heads, true>();
       consume(warp / 4);
     } else {
       Arch::template share_registers<heads, false>();
-      if (warp == heads * 4) {
-        fetch();
-      } else if (warp - heads * 4 <= heads) {
-        weigh(warp - heads * 4 - 1);
-      }
+      help(warp - heads * 4);
     }
   }
 
-  /// One warp: copies what each chunk needs.
-  __device__ void fetch() {
-    for (Cursor cursor(*this); cursor; cursor.advance()) {
-      const Unit& u = cursor.unit;
-      const std::int64_t row =
-          (static_cast<std::int64_t>(u.batch) * plan.segments + u.segment) * plan.segment_chunks + cursor.index;
-      const float* const products = plan.products + (row * plan.ngroups + u.group) * product_count;
-      Arch::wait(cursor.empty(), cursor.parity ^ 1);
-      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, memory.stage[cursor.stage], cursor.full(), u,
-                                                      cursor.position(), products);
-    }
-  }
-
-  /// One warp: computes the weights of each chunk for one of the panels; a lane has two positions.
-  __device__ void weigh(int group) {
-    const int lane = threadIdx.x % 32;
+  /// The helper. One warp copies what the next chunk needs, others each compute the weights of a panel, and
+  /// all multiply C . B'.
+  __device__ void help(int warp) {
+    const int group = warp - 1;
+    const bool weighs = group >= 0 && group < heads;
     Cursor ahead(*this);
-    float next[2];
-    load_steps(ahead, group, next);
-    float bias = 0.0f, A = 0.0f;
+    float next[2], bias = 0.0f, A = 0.0f;
+    if (warp == 0) fetch(ahead);
+    if (weighs) load_steps(ahead, group, next);
     for (Cursor cursor(*this); cursor; cursor.advance()) {
       float dt[2] = {next[0], next[1]};
       ahead.advance();
-      if (ahead) load_steps(ahead, group, next);
-      if (cursor.first) {
-        const int head = cursor.panel_of(group) / plan.panels_per_head;
-        if (plan.dt_bias.data) bias = value(plan.dt_bias, head, 0);
-        A = value(plan.A, head, 0) * log2_e;
+      if (warp == 0 && ahead) fetch(ahead);
+      if (weighs) {
+        if (ahead) load_steps(ahead, group, next);
+        if (cursor.first) {
+          const int head = cursor.panel_of(group) / plan.panels_per_head;
+          if (plan.dt_bias.data) bias = value(plan.dt_bias, head, 0);
+          A = value(plan.A, head, 0) * log2_e;
+        }
+        finish_steps(cursor, bias, dt);
+        cursor.wait_empty();
+        weigh(dt, A, cursor.memory().weights[group]);
       }
-      const std::int64_t l = cursor.position() + 2 * lane;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        dt[i] += bias;
-        if (plan.dt_softplus) dt[i] = softplus_fast(dt[i]);
-        dt[i] = fminf(fmaxf(dt[i], plan.dt_min), plan.dt_max);
-        if (l + i >= plan.seqlen) dt[i] = 0.0f;
+      if constexpr (with_outputs) {
+        cursor.wait_loaded();
+        multiply_C_B(cursor.memory(), warp);
       }
-      const float first = dt[0] * A;
-      float sum = first + dt[1] * A;
-#pragma unroll
-      for (int offset = 1; offset < 32; offset *= 2) {
-        const float other = __shfl_up_sync(~0u, sum, offset);
-        if (lane >= offset) sum += other;
-      }
-      float before = __shfl_up_sync(~0u, sum, 1);
-      if (lane == 0) before = 0.0f;
-      const float end = __shfl_sync(~0u, sum, 31);
-      const float2 a{before + first, sum};
-      const float2 b{a.x - __log2f(dt[0]), a.y - __log2f(dt[1])};
-      Arch::wait(cursor.empty(), cursor.parity ^ 1);
-      Weights& weights = memory.stage[cursor.stage].weights[group];
-      reinterpret_cast<float2*>(weights.a)[lane] = a;
-      reinterpret_cast<float2*>(weights.b)[lane] = b;
-      reinterpret_cast<float2*>(weights.to_end)[lane] = {exp2_fast(end - b.x), exp2_fast(end - b.y)};
-      reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
       __syncwarp();
-      if (lane == 0) barrier_arrive(cursor.full());
+      if (threadIdx.x % 32 == 0) barrier_arrive(cursor.ready());
     }
   }
 
+  /// One warp: copies what a chunk needs.
+  __device__ void fetch(const Cursor& cursor) const {
+    cursor.wait_empty();
+    Arch::template fetch<T, N, heads, with_outputs>(plan, maps, cursor.memory(), cursor.loaded(), cursor.unit,
+                                                    cursor.position());
+  }
+
+  /// The time steps of the two positions that a lane has.
   __device__ void load_steps(const Cursor& cursor, int group, float (&to)[2]) const {
     const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
     const int head = cursor.panel_of(group) / plan.panels_per_head;
@@ -236,6 +228,72 @@ struct Scan {
 #pragma unroll
     for (int i = 0; i < 2; ++i)
       to[i] = l + i < plan.seqlen ? to_float(from[(l + i) * plan.dt_rows.position]) : 0.0f;
+  }
+
+  __device__ void finish_steps(const Cursor& cursor, float bias, float (&dt)[2]) const {
+    const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      dt[i] += bias;
+      if (plan.dt_softplus) dt[i] = softplus_fast(dt[i]);
+      dt[i] = fminf(fmaxf(dt[i], plan.dt_min), plan.dt_max);
+      if (l + i >= plan.seqlen) dt[i] = 0.0f;
+    }
+  }
+
+  /// One warp: a lane has two positions.
+  __device__ static void weigh(const float (&dt)[2], float A, Weights& weights) {
+    const int lane = threadIdx.x % 32;
+    const float first = dt[0] * A;
+    float sum = first + dt[1] * A;
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const float other = __shfl_up_sync(~0u, sum, offset);
+      if (lane >= offset) sum += other;
+    }
+    float before = __shfl_up_sync(~0u, sum, 1);
+    if (lane == 0) before = 0.0f;
+    const float end = __shfl_sync(~0u, sum, 31);
+    const float2 a{before + first, sum};
+    const float2 b{a.x - __log2f(dt[0]), a.y - __log2f(dt[1])};
+    reinterpret_cast<float2*>(weights.a)[lane] = a;
+    reinterpret_cast<float2*>(weights.b)[lane] = b;
+    reinterpret_cast<float2*>(weights.to_end)[lane] = {exp2_fast(end - b.x), exp2_fast(end - b.y)};
+    reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
+  }
+
+  /// Four warps: C . B'; one has rows 16 w ... of it. Two blocks at a time, as the helper has few registers.
+  __device__ static void multiply_C_B(Stage<N, heads>& stage, int w) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll 1
+    for (int first = 0; first <= w; first += 2) {
+      float d[2][2][4] = {};
+#pragma unroll 2
+      for (int k = 0; k < N / 16; ++k) {
+        std::uint32_t a[4], b[4];
+        load_matrices(a, shared_address(&stage.C[k / 4]) +
+                             tile_offset(16 * w + lane / 8 % 2 * 8 + lane % 8, k % 4 * 2 + lane / 16));
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int row = 16 * (first + i) + lane / 16 * 8 + lane % 8;
+          load_matrices(b, shared_address(&stage.B[k / 4]) + tile_offset(row, k % 4 * 2 + lane / 8 % 2));
+          mma_16816<T>(d[i][0], a, b[0], b[1]);
+          mma_16816<T>(d[i][1], a, b[2], b[3]);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int diagonal = w - (first + i);
+        if (diagonal < 0) continue;
+        auto& block = stage.products.blocks[4 * diagonal - diagonal * (diagonal - 1) / 2 + first + i];
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const int c = 8 * j + lane % 4 * 2;
+          *reinterpret_cast<float2*>(&block[lane / 4][c]) = {d[i][j][0], d[i][j][1]};
+          *reinterpret_cast<float2*>(&block[lane / 4 + 8][c]) = {d[i][j][2], d[i][j][3]};
+        }
+      }
+    }
   }
 
   /// Where a thread of a warpgroup is: its warp has rows 16 w ... of the panel; of accumulator tile j it has
@@ -282,15 +340,17 @@ struct Scan {
           take_over(lane, h, log_decay);
         }
       }
-      Arch::wait(cursor.full(), cursor.parity);
-      chunk_step(lane, memory.stage[cursor.stage], panel, cursor.position(), h, log_decay);
-      if (threadIdx.x % 32 == 0) barrier_arrive(cursor.empty());
+      cursor.wait_loaded();
+      cursor.wait_ready();
+      chunk_step(lane, cursor.memory(), panel, cursor.position(), h, log_decay);
+      cursor.release();
       if (cursor.index == plan.segment_chunks - 1) {
         if (panel.active) finish(lane, panel, h, log_decay);
       } else if (cursor.at == share.end - 1) {
         hand_over(lane, h, log_decay);
       }
     }
+    if (with_outputs) Arch::wait_written(lane.thread);
   }
 
   __device__ static void scale(float (&h)[N / 2], float factor) {
@@ -319,22 +379,12 @@ struct Scan {
     }
 
     load_fragments(lane, stage.x[lane.group], x);
-    weigh_fragments(lane, weights, x, weighted);
-    if constexpr (!with_outputs) scale(h, weights.decay[chunk - 1]);
-    Arch::fence();
-#pragma unroll
-    for (int tile = 0; tile < tiles; ++tile) {
-#pragma unroll
-      for (int k = 0; k < 4; ++k)
-        Arch::template multiply_transposed<T>(h + 32 * tile, weighted[k], shared_address(&stage.B[tile]), k);
-    }
-    Arch::commit();
-
     if constexpr (with_outputs) {
       mask(lane, stage, memory.M[lane.group]);
       Arch::publish();
+      Arch::wait_written(lane.thread);
       lane.barrier();
-      Arch::template wait_groups<1>();
+      Arch::template wait_groups<0>();
       Arch::settle(y);
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
@@ -349,15 +399,27 @@ struct Scan {
         Arch::template multiply<T, 32, 1>(y + 16, x[k], M, 32, k);
       }
       Arch::commit();
-      Arch::template wait_groups<0>();
-      Arch::settle(y);
-      Arch::settle(h);
-      write(lane, panel, l, x, y);
     } else {
-      Arch::template wait_groups<0>();
-      Arch::settle(h);
+      scale(h, weights.decay[chunk - 1]);
       log_decay += weights.a[chunk - 1];
     }
+
+    weigh_fragments(lane, weights, x, weighted);
+    Arch::fence();
+#pragma unroll
+    for (int tile = 0; tile < tiles; ++tile) {
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        Arch::template multiply_transposed<T>(h + 32 * tile, weighted[k], shared_address(&stage.B[tile]), k);
+    }
+    Arch::commit();
+    if constexpr (with_outputs) {
+      Arch::template wait_groups<1>();
+      Arch::settle(y);
+      write(lane, panel, l, x, y);
+    }
+    Arch::template wait_groups<0>();
+    Arch::settle(h);
   }
 
   /// The panel's rows of X' as first operand: of each 16 positions k.
@@ -393,7 +455,7 @@ struct Scan {
 #pragma unroll
     for (int r = 0; r < 5; ++r) {
       const int t = 16 * rows[r] + row, s = 16 * columns[r] + 4 * quad;
-      const float4 product = reinterpret_cast<const float4*>(stage.products)[128 * r + lane.thread];
+      const float4 product = reinterpret_cast<const float4*>(&stage.products)[128 * r + lane.thread];
       const float4 b = *reinterpret_cast<const float4*>(&weights.b[s]);
       const float a = weights.a[t];
       float m[4] = {product.x * exp2_fast(a - b.x), product.y * exp2_fast(a - b.y),
@@ -422,11 +484,10 @@ struct Scan {
       }
     }
     Tile& tile = memory.Y[lane.group];
-    const int chunk_of_row = lane.thread % 8, row = lane.thread / 8;
     if (plan.z) {
+      const int chunk_of_row = lane.thread % 8, row = lane.thread / 8;
       const T* const z = static_cast<const T*>(plan.z) + panel.unit.batch * plan.z_rows.batch +
                          panel.head * plan.z_rows.head + panel.element + chunk_of_row * 8;
-      lane.barrier();
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int t = row + 16 * i;
@@ -454,17 +515,10 @@ struct Scan {
                              pack<T>(y[4 * j + 2], y[4 * j + 3]), pack<T>(y[4 * j + 4], y[4 * j + 5]),
                              pack<T>(y[4 * j + 6], y[4 * j + 7]));
     }
+    Arch::publish();
     lane.barrier();
-    T* const out = static_cast<T*>(plan.out) + panel.unit.batch * plan.out_rows.batch +
-                   panel.head * plan.out_rows.head + panel.element + chunk_of_row * 8;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int t = row + 16 * i;
-      if (panel.active && l + t < plan.seqlen) {
-        *reinterpret_cast<uint4*>(out + (l + t) * plan.out_rows.position) =
-            *reinterpret_cast<const uint4*>(tile.bytes + tile_offset(t, chunk_of_row));
-      }
-    }
+    if (panel.active)
+      Arch::template write<T>(plan, maps, tile, lane.thread, panel.unit.batch, l, panel.head, panel.element);
   }
 
   __device__ std::int64_t segment_panel(const Panel& panel, int segment) const {
@@ -535,13 +589,13 @@ struct Scan {
     __threadfence();
     lane.barrier();
     if (lane.thread == 0) {
-      int* const flag = plan.ready + (with_outputs ? 0 : plan.ready_count / 2) + at;
+      int* const flag = plan.ready + (with_outputs ? 0 : gridDim.x * heads) + at;
       asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
     }
   }
   __device__ void take_over(const Lane& lane, float (&h)[N / 2], float& log_decay) const {
     const std::int64_t at = static_cast<std::int64_t>(blockIdx.x - 1) * heads + lane.group;
-    const int* const flag = plan.ready + (with_outputs ? 0 : plan.ready_count / 2) + at;
+    const int* const flag = plan.ready + (with_outputs ? 0 : gridDim.x * heads) + at;
     int done = 0;
     while (done == 0) asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(done) : "l"(flag) : "memory");
     const float* const from = plan.handoff + at * handoff_count;
@@ -558,7 +612,8 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
   auto& memory = *reinterpret_cast<typename Kernel::Memory*>(dynamic);
   if (threadIdx.x == 0) {
     for (int i = 0; i < Arch::stages; ++i) {
-      barrier_init(shared_address(&memory.full[i]), Arch::fetch_arrivals + heads);
+      barrier_init(shared_address(&memory.loaded[i]), Arch::fetch_arrivals);
+      barrier_init(shared_address(&memory.ready[i]), 4);
       barrier_init(shared_address(&memory.empty[i]), heads * 4);
     }
     Arch::publish();

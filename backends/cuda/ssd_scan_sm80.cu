@@ -14,8 +14,7 @@ struct Ampere {
 
   template <class T, int N, int heads, bool with_outputs>
   __device__ static void fetch(const Plan& plan, const TensorMaps*, Stage<N, heads>& stage,
-                               std::uint32_t full, const Unit& u, std::int64_t position,
-                               const float* products) {
+                               std::uint32_t full, const Unit& u, std::int64_t position) {
     if constexpr (with_outputs) {
       for (int tile = 0; tile < N / 64; ++tile)
         copy_tile<T>(plan, stage.C[tile], plan.C, plan.C_rows, u.batch, position, u.group, tile * 64);
@@ -27,11 +26,6 @@ struct Ampere {
     }
     for (int tile = 0; tile < N / 64; ++tile)
       copy_tile<T>(plan, stage.B[tile], plan.B, plan.B_rows, u.batch, position, u.group, tile * 64);
-    if constexpr (with_outputs) {
-      const std::uint32_t to = shared_address(stage.products);
-      for (int i = static_cast<int>(threadIdx.x % 32); i < product_count / 4; i += 32)
-        copy_async(to + 16 * i, products + 4 * i, true);
-    }
     barrier_arrive_after_copies(full);
   }
 
@@ -49,6 +43,23 @@ struct Ampere {
       copy_async(to + tile_offset(t, chunk_of_row), valid ? from : data, valid);
     }
   }
+
+  /// Four warps: write a Tile's rows to positions from `position` on, as far as there are such.
+  template <class T>
+  __device__ static void write(const Plan& plan, const TensorMaps*, const Tile& tile, int thread, int batch,
+                               std::int64_t position, int head, int element) {
+    const int row = thread / 8, chunk_of_row = thread % 8;
+    T* const out = static_cast<T*>(plan.out) + batch * plan.out_rows.batch + head * plan.out_rows.head +
+                   element + chunk_of_row * 8;
+#pragma unroll
+    for (int t = row; t < chunk; t += 16) {
+      if (position + t < plan.seqlen) {
+        *reinterpret_cast<uint4*>(out + (position + t) * plan.out_rows.position) =
+            *reinterpret_cast<const uint4*>(tile.bytes + tile_offset(t, chunk_of_row));
+      }
+    }
+  }
+  __device__ static void wait_written(int) {}
 
   template <int heads, bool computes>
   __device__ static void share_registers() {}

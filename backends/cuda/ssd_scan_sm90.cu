@@ -17,12 +17,10 @@ struct Hopper {
 
   template <class T, int N, int heads, bool with_outputs>
   __device__ static void fetch(const Plan& plan, const TensorMaps* maps, Stage<N, heads>& stage,
-                               std::uint32_t full, const Unit& u, std::int64_t position,
-                               const float* products) {
+                               std::uint32_t full, const Unit& u, std::int64_t position) {
     if (threadIdx.x % 32 != 0) return;
     constexpr int shared_tiles = with_outputs ? 2 * (N / 64) : N / 64;
-    barrier_arrive_expect(full, (shared_tiles + heads) * tile_bytes +
-                                    (with_outputs ? product_count * static_cast<int>(sizeof(float)) : 0));
+    barrier_arrive_expect(full, (shared_tiles + heads) * tile_bytes);
     const int l = static_cast<int>(position);
     if constexpr (with_outputs) {
       for (int tile = 0; tile < N / 64; ++tile)
@@ -35,8 +33,18 @@ struct Hopper {
     }
     for (int tile = 0; tile < N / 64; ++tile)
       copy_box(shared_address(&stage.B[tile]), maps->B, full, tile * 64, u.group, l, u.batch);
-    if constexpr (with_outputs)
-      copy_bulk(shared_address(stage.products), products, product_count * sizeof(float), full);
+  }
+
+  /// One warpgroup: writes a Tile's rows to positions from `position` on, as far as there are such.
+  template <class T>
+  __device__ static void write(const Plan&, const TensorMaps* maps, const Tile& tile, int thread, int batch,
+                               std::int64_t position, int head, int element) {
+    if (thread == 0)
+      write_box(maps->out, shared_address(&tile), element, head, static_cast<int>(position), batch);
+  }
+  /// Waits until what the thread began to write is out of shared memory.
+  __device__ static void wait_written(int thread) {
+    if (thread == 0) wait_boxes_read();
   }
 
   /// Registers go from the fourth warp of the warps that fetch to the ones that compute.
@@ -44,9 +52,9 @@ struct Hopper {
   __device__ static void share_registers() {
     if constexpr (heads == 2) {
       if constexpr (computes) {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 216;");
       } else {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 80;");
       }
     }
   }
@@ -68,13 +76,13 @@ struct Hopper {
   /// d (64, n) (+)= a times the transpose of a tile's rows `row` ... row + n, columns 16 k ... .
   template <class T, int n, int accumulate>
   __device__ static void multiply(float* d, const std::uint32_t (&a)[4], std::uint32_t tile, int row, int k) {
-    wgmma<T, n, accumulate, 0>(d, a, tile_descriptor(tile + row * 128 + k * 32));
+    wgmma<T, n, accumulate, 0>(d, a, tile_descriptor(tile) + (row * 128 + k * 32) / 16);
   }
   /// d (64, 64) += a times a tile's rows 16 k ... .
   template <class T>
   __device__ static void multiply_transposed(float* d, const std::uint32_t (&a)[4], std::uint32_t tile,
                                              int k) {
-    wgmma<T, 64, 1, 1>(d, a, tile_descriptor(tile + k * 2048));
+    wgmma<T, 64, 1, 1>(d, a, tile_descriptor(tile) + k * 2048 / 16);
   }
 
   /// Two 16 x 8 accumulator tiles, columns 8 j ... of the transposed tile, from 16-byte chunk `first` of its
