@@ -203,10 +203,8 @@ struct Scan {
         cursor.wait_empty();
         weigh(dt, A, cursor.memory().weights[group]);
       }
-      if constexpr (with_outputs) {
-        cursor.wait_loaded();
-        multiply_C_B(cursor.memory(), warp);
-      }
+      cursor.wait_loaded();
+      if constexpr (with_outputs) multiply_C_B(cursor.memory(), warp);
       __syncwarp();
       if (threadIdx.x % 32 == 0) barrier_arrive(cursor.ready());
     }

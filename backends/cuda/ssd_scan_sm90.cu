@@ -54,7 +54,7 @@ struct Hopper {
       if constexpr (computes) {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 216;");
       } else {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 80;");
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 72;");
       }
     }
   }
