@@ -8,8 +8,8 @@
 //
 // Y is computed transposed so that H, from the accumulators of the last product, is the first operand of the
 // next without leaving its registers. 128 threads (a warpgroup) work on a panel; the panels of a block are of
-// one group and share C, B and C . B'. One more warpgroup, the helper, is a chunk or two ahead: it fetches,
-// computes the decays, and multiplies C . B'.
+// one group and share C, B and C . B'. One more warpgroup, the helper, is a chunk or two ahead: one of its
+// warps fetches, the others compute the decays and multiply C . B'.
 #pragma once
 
 #include "backends/cuda/ssd_scan_plan.hpp"
@@ -56,7 +56,7 @@ struct Stage {
 template <int N, int heads, int stages>
 struct Shared {
   Stage<N, heads> stage[stages];
-  Tile M[heads], Y[heads];
+  Tile M[heads][2];  // of this chunk and the next; the outputs on their way out replace what was used
   std::uint64_t loaded[stages], ready[stages], empty[stages];
 };
 
@@ -90,7 +90,6 @@ template <class T, int N, int heads, class Arch, bool with_outputs>
 struct Scan {
   using Memory = Shared<N, heads, Arch::stages>;
   static constexpr int warps = heads * 4 + 4;
-  static constexpr int tiles = N / 64;
 
   const Plan& plan;
   const TensorMaps* maps;
@@ -175,33 +174,45 @@ struct Scan {
       consume(warp / 4);
     } else {
       Arch::template share_registers<heads, false>();
-      help(warp - heads * 4);
+      if (warp == heads * 4) {
+        fetch();
+      } else {
+        prepare(warp - heads * 4 - 1);
+      }
     }
   }
 
-  /// The helper. One warp copies what the next chunk needs, others each compute the weights of a panel, and
-  /// all multiply C . B'.
-  __device__ void help(int warp) {
-    const int group = warp - 1;
-    const bool weighs = group >= 0 && group < heads;
-    Cursor ahead(*this);
-    float next[2], bias = 0.0f, A = 0.0f;
-    if (warp == 0) fetch(ahead);
-    if (weighs) load_steps(ahead, group, next);
+  /// One warp: copies what each chunk needs.
+  __device__ void fetch() const {
     for (Cursor cursor(*this); cursor; cursor.advance()) {
-      float dt[2] = {next[0], next[1]};
-      ahead.advance();
-      if (warp == 0 && ahead) fetch(ahead);
+      cursor.wait_empty();
+      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, cursor.memory(), cursor.loaded(),
+                                                      cursor.unit, cursor.position());
+    }
+  }
+
+  /// Three warps: each computes the weights of a panel, as far as there are panels, and its part of C . B'.
+  static constexpr int prepare_warps = 3;
+  __device__ void prepare(int warp) const {
+    const bool weighs = warp < heads;
+    Cursor ahead(*this);
+    T next[2], steps[2];
+    float bias = 0.0f, A = 0.0f;
+    if (weighs) load_steps(ahead, warp, next);
+    for (Cursor cursor(*this); cursor; cursor.advance()) {
       if (weighs) {
-        if (ahead) load_steps(ahead, group, next);
+        steps[0] = next[0], steps[1] = next[1];
+        ahead.advance();
+        if (ahead) load_steps(ahead, warp, next);
         if (cursor.first) {
-          const int head = cursor.panel_of(group) / plan.panels_per_head;
+          const int head = cursor.panel_of(warp) / plan.panels_per_head;
           if (plan.dt_bias.data) bias = value(plan.dt_bias, head, 0);
           A = value(plan.A, head, 0) * log2_e;
         }
-        finish_steps(cursor, bias, dt);
+        const float dt[2] = {time_step(steps[0], bias, cursor.position() + 2 * (threadIdx.x % 32)),
+                             time_step(steps[1], bias, cursor.position() + 2 * (threadIdx.x % 32) + 1)};
         cursor.wait_empty();
-        weigh(dt, A, cursor.memory().weights[group]);
+        weigh(dt, A, cursor.memory().weights[warp]);
       }
       cursor.wait_loaded();
       if constexpr (with_outputs) multiply_C_B(cursor.memory(), warp);
@@ -210,33 +221,20 @@ struct Scan {
     }
   }
 
-  /// One warp: copies what a chunk needs.
-  __device__ void fetch(const Cursor& cursor) const {
-    cursor.wait_empty();
-    Arch::template fetch<T, N, heads, with_outputs>(plan, maps, cursor.memory(), cursor.loaded(), cursor.unit,
-                                                    cursor.position());
-  }
-
-  /// The time steps of the two positions that a lane has.
-  __device__ void load_steps(const Cursor& cursor, int group, float (&to)[2]) const {
+  /// dt of the two positions that a lane has.
+  __device__ void load_steps(const Cursor& cursor, int group, T (&to)[2]) const {
     const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
     const int head = cursor.panel_of(group) / plan.panels_per_head;
-    const T* const from =
-        static_cast<const T*>(plan.dt) + cursor.unit.batch * plan.dt_rows.batch + head * plan.dt_rows.head;
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-      to[i] = l + i < plan.seqlen ? to_float(from[(l + i) * plan.dt_rows.position]) : 0.0f;
+    const T* const from = static_cast<const T*>(plan.dt) + cursor.unit.batch * plan.dt_rows.batch +
+                          l * plan.dt_rows.position + head * plan.dt_rows.head;
+    if (l < plan.seqlen) to[0] = from[0];
+    if (l + 1 < plan.seqlen) to[1] = from[plan.dt_rows.position];
   }
 
-  __device__ void finish_steps(const Cursor& cursor, float bias, float (&dt)[2]) const {
-    const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      dt[i] += bias;
-      if (plan.dt_softplus) dt[i] = softplus_fast(dt[i]);
-      dt[i] = fminf(fmaxf(dt[i], plan.dt_min), plan.dt_max);
-      if (l + i >= plan.seqlen) dt[i] = 0.0f;
-    }
+  __device__ float time_step(T raw, float bias, std::int64_t l) const {
+    float dt = to_float(raw) + bias;
+    if (plan.dt_softplus) dt = softplus_fast(dt);
+    return l < plan.seqlen ? fminf(fmaxf(dt, plan.dt_min), plan.dt_max) : 0.0f;
   }
 
   /// One warp: a lane has two positions.
@@ -260,36 +258,50 @@ struct Scan {
     reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
   }
 
-  /// Four warps: C . B'; one has rows 16 w ... of it. Two blocks at a time, as the helper has few registers.
-  __device__ static void multiply_C_B(Stage<N, heads>& stage, int w) {
+  /// Three warps: C . B'. In pairs of blocks, as two share a fragment of C and registers are few.
+  __device__ static void multiply_C_B(Stage<N, heads>& stage, int warp) {
+    if (warp == 0) {
+      multiply_C_B(stage, 2, 0);
+      multiply_C_B(stage, 2, 2);
+    } else if (warp == 1) {
+      multiply_C_B(stage, 1, 0);
+      multiply_C_B(stage, 0, 0);
+    } else {
+      multiply_C_B(stage, 3, 0);
+      multiply_C_B(stage, 3, 2);
+    }
+  }
+
+  /// Blocks (row, column) and (row, column + 1).
+  __device__ static void multiply_C_B(Stage<N, heads>& stage, int row, int column) {
     const int lane = threadIdx.x % 32;
-#pragma unroll 1
-    for (int first = 0; first <= w; first += 2) {
-      float d[2][2][4] = {};
-#pragma unroll 2
-      for (int k = 0; k < N / 16; ++k) {
-        std::uint32_t a[4], b[4];
-        load_matrices(a, shared_address(&stage.C[k / 4]) +
-                             tile_offset(16 * w + lane / 8 % 2 * 8 + lane % 8, k % 4 * 2 + lane / 16));
+    float d[2][2][4] = {};
+#pragma unroll 4
+    for (int k = 0; k < N / 16; ++k) {
+      std::uint32_t a[4], b[2][4];
+      load_matrices(a, shared_address(&stage.C[k / 4]) +
+                           tile_offset(16 * row + lane / 8 % 2 * 8 + lane % 8, k % 4 * 2 + lane / 16));
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const int row = 16 * (first + i) + lane / 16 * 8 + lane % 8;
-          load_matrices(b, shared_address(&stage.B[k / 4]) + tile_offset(row, k % 4 * 2 + lane / 8 % 2));
-          mma_16816<T>(d[i][0], a, b[0], b[1]);
-          mma_16816<T>(d[i][1], a, b[2], b[3]);
-        }
+      for (int i = 0; i < 2; ++i) {
+        const int at = 16 * (column + i) + lane / 16 * 8 + lane % 8;
+        load_matrices(b[i], shared_address(&stage.B[k / 4]) + tile_offset(at, k % 4 * 2 + lane / 8 % 2));
       }
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const int diagonal = w - (first + i);
-        if (diagonal < 0) continue;
-        auto& block = stage.products.blocks[4 * diagonal - diagonal * (diagonal - 1) / 2 + first + i];
+        mma_16816<T>(d[i][0], a, b[i][0], b[i][1]);
+        mma_16816<T>(d[i][1], a, b[i][2], b[i][3]);
+      }
+    }
 #pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const int c = 8 * j + lane % 4 * 2;
-          *reinterpret_cast<float2*>(&block[lane / 4][c]) = {d[i][j][0], d[i][j][1]};
-          *reinterpret_cast<float2*>(&block[lane / 4 + 8][c]) = {d[i][j][2], d[i][j][3]};
-        }
+    for (int i = 0; i < 2; ++i) {
+      const int diagonal = row - (column + i);
+      if (diagonal < 0) continue;
+      auto& block = stage.products.blocks[4 * diagonal - diagonal * (diagonal - 1) / 2 + column + i];
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const int c = 8 * j + lane % 4 * 2;
+        *reinterpret_cast<float2*>(&block[lane / 4][c]) = {d[i][j][0], d[i][j][1]};
+        *reinterpret_cast<float2*>(&block[lane / 4 + 8][c]) = {d[i][j][2], d[i][j][3]};
       }
     }
   }
@@ -322,7 +334,16 @@ struct Scan {
     float h[N / 2];
     float log_decay = 0.0f;
     Panel panel;
-    for (Cursor cursor(*this); cursor; cursor.advance()) {
+    Cursor cursor(*this);
+    if (cursor && with_outputs) {
+      Masked masked;
+      cursor.wait_ready();
+      mask(lane, cursor.memory(), masked);
+      store(lane, masked, memory.M[group][0]);
+      Arch::publish();
+      lane.barrier();
+    }
+    for (; cursor; cursor.advance()) {
       if (cursor.first) {
         panel.unit = cursor.unit;
         panel.index = cursor.panel_of(group);
@@ -339,8 +360,12 @@ struct Scan {
         }
       }
       cursor.wait_loaded();
-      cursor.wait_ready();
-      chunk_step(lane, cursor.memory(), panel, cursor.position(), h, log_decay);
+      if constexpr (with_outputs) {
+        compute(lane, cursor, panel, h);
+      } else {
+        cursor.wait_ready();
+        advance(lane, cursor.memory(), h, log_decay);
+      }
       cursor.release();
       if (cursor.index == plan.segment_chunks - 1) {
         if (panel.active) finish(lane, panel, h, log_decay);
@@ -356,12 +381,15 @@ struct Scan {
     for (int i = 0; i < N / 2; ++i) h[i] *= factor;
   }
 
-  __device__ void chunk_step(const Lane& lane, Stage<N, heads>& stage, const Panel& panel, std::int64_t l,
-                             float (&h)[N / 2], float& log_decay) {
+  /// One chunk's outputs and state; M of the next chunk meanwhile.
+  __device__ void compute(const Lane& lane, const Cursor& cursor, const Panel& panel, float (&h)[N / 2]) {
+    Stage<N, heads>& stage = cursor.memory();
     const Weights& weights = stage.weights[lane.group];
+    Tile& M = memory.M[lane.group][cursor.step % 2];
     float y[32];
-    std::uint32_t state[N / 16][4], x[4][4], weighted[4][4];
-    if constexpr (with_outputs) {
+    std::uint32_t x[4][4], weighted[4][4];
+    {
+      std::uint32_t state[N / 16][4];
 #pragma unroll
       for (int k = 0; k < N / 16; ++k) {
 #pragma unroll
@@ -374,50 +402,78 @@ struct Scan {
       for (int k = 1; k < N / 16; ++k)
         Arch::template multiply<T, 64, 1>(y, state[k], shared_address(&stage.C[k / 4]), 0, k % 4);
       Arch::commit();
-    }
-
-    load_fragments(lane, stage.x[lane.group], x);
-    if constexpr (with_outputs) {
-      mask(lane, stage, memory.M[lane.group]);
-      Arch::publish();
-      Arch::wait_written(lane.thread);
-      lane.barrier();
+      load_fragments(lane, stage.x[lane.group], x);
+      weigh_fragments(lane, weights, x, weighted);
       Arch::template wait_groups<0>();
       Arch::settle(y);
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        const float2 e = *reinterpret_cast<const float2*>(&weights.decay[8 * j + 2 * lane.c]);
-        y[4 * j] *= e.x, y[4 * j + 1] *= e.y, y[4 * j + 2] *= e.x, y[4 * j + 3] *= e.y;
-      }
-      Arch::fence();
-      const std::uint32_t M = shared_address(&memory.M[lane.group]);
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        if (k < 2) Arch::template multiply<T, 32, 1>(y, x[k], M, 0, k);
-        Arch::template multiply<T, 32, 1>(y + 16, x[k], M, 32, k);
-      }
-      Arch::commit();
-    } else {
-      scale(h, weights.decay[chunk - 1]);
-      log_decay += weights.a[chunk - 1];
     }
-
-    weigh_fragments(lane, weights, x, weighted);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      const float2 e = *reinterpret_cast<const float2*>(&weights.decay[8 * j + 2 * lane.c]);
+      y[4 * j] *= e.x, y[4 * j + 1] *= e.y, y[4 * j + 2] *= e.x, y[4 * j + 3] *= e.y;
+    }
     Arch::fence();
 #pragma unroll
-    for (int tile = 0; tile < tiles; ++tile) {
+    for (int k = 0; k < 4; ++k) {
+      if (k < 2) Arch::template multiply<T, 32, 1>(y, x[k], shared_address(&M), 0, k);
+      Arch::template multiply<T, 32, 1>(y + 16, x[k], shared_address(&M), 32, k);
+    }
+    Arch::commit();
+    add_to_state(stage, weighted, h);
+
+    Masked masked;
+    const bool more = cursor.step + 1 < share.size();
+    if (more) {
+      const int next = cursor.stage + 1 == Arch::stages ? 0 : cursor.stage + 1;
+      Arch::wait(shared_address(&memory.ready[next]), cursor.parity ^ (next == 0 ? 1 : 0));
+      mask(lane, memory.stage[next], masked);
+    }
+    Arch::template wait_groups<1>();
+    Arch::settle(y);
+    if (plan.D.data) add_skip(panel, x, y);
+    Arch::wait_written(lane.thread);
+    lane.barrier();  // M of this chunk is free, and what it was before the chunk before has been written out
+    if (plan.z) gate(lane, panel, cursor.position(), M, y);
+    if (more) store(lane, masked, memory.M[lane.group][(cursor.step + 1) % 2]);
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+      Arch::store_transposed(shared_address(&M), j, 2 * lane.w, pack<T>(y[4 * j], y[4 * j + 1]),
+                             pack<T>(y[4 * j + 2], y[4 * j + 3]), pack<T>(y[4 * j + 4], y[4 * j + 5]),
+                             pack<T>(y[4 * j + 6], y[4 * j + 7]));
+    }
+    Arch::publish();
+    lane.barrier();
+    if (panel.active)
+      Arch::template write<T>(plan, maps, M, lane.thread, panel.unit.batch, cursor.position(), panel.head,
+                              panel.element);
+    Arch::template wait_groups<0>();
+    Arch::settle(h);
+  }
+
+  /// One chunk's state alone.
+  __device__ static void advance(const Lane& lane, Stage<N, heads>& stage, float (&h)[N / 2],
+                                 float& log_decay) {
+    const Weights& weights = stage.weights[lane.group];
+    std::uint32_t x[4][4], weighted[4][4];
+    load_fragments(lane, stage.x[lane.group], x);
+    weigh_fragments(lane, weights, x, weighted);
+    scale(h, weights.decay[chunk - 1]);
+    log_decay += weights.a[chunk - 1];
+    Arch::fence();
+    add_to_state(stage, weighted, h);
+    Arch::template wait_groups<0>();
+    Arch::settle(h);
+  }
+
+  __device__ static void add_to_state(Stage<N, heads>& stage, const std::uint32_t (&weighted)[4][4],
+                                      float (&h)[N / 2]) {
+#pragma unroll
+    for (int tile = 0; tile < N / 64; ++tile) {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
         Arch::template multiply_transposed<T>(h + 32 * tile, weighted[k], shared_address(&stage.B[tile]), k);
     }
     Arch::commit();
-    if constexpr (with_outputs) {
-      Arch::template wait_groups<1>();
-      Arch::settle(y);
-      write(lane, panel, l, x, y);
-    }
-    Arch::template wait_groups<0>();
-    Arch::settle(h);
   }
 
   /// The panel's rows of X' as first operand: of each 16 positions k.
@@ -444,79 +500,84 @@ struct Scan {
     }
   }
 
-  /// Writes M. A thread has four columns of one row in every second block.
-  __device__ static void mask(const Lane& lane, const Stage<N, heads>& stage, Tile& M) {
+  /// What a thread computes of M: four columns of one row in every second block.
+  struct Masked {
+    uint2 values[5];
+  };
+  /// The row and the first column of a thread's part of its block r; r = 5 is above the diagonal.
+  __device__ static int2 place(const Lane& lane, int r) {
+    const int half = lane.thread / 64;
+    const int rows[6] = {half, 2 + half, 1 + half, 3 - half, 3, 2 * half};
+    const int columns[6] = {half, 2 + half, half, 2 - 2 * half, 1 - half, 2 * half + 1};
+    return {16 * rows[r] + lane.thread % 64 / 4, 16 * columns[r] + 4 * (lane.thread % 4)};
+  }
+
+  __device__ static void mask(const Lane& lane, const Stage<N, heads>& stage, Masked& to) {
     const Weights& weights = stage.weights[lane.group];
-    const int half = lane.thread / 64, row = lane.thread % 64 / 4, quad = lane.thread % 4;
-    const int rows[5] = {half, 2 + half, 1 + half, 3 - half, 3};
-    const int columns[5] = {half, 2 + half, half, 2 - 2 * half, 1 - half};
 #pragma unroll
     for (int r = 0; r < 5; ++r) {
-      const int t = 16 * rows[r] + row, s = 16 * columns[r] + 4 * quad;
+      const int2 at = place(lane, r);
       const float4 product = reinterpret_cast<const float4*>(&stage.products)[128 * r + lane.thread];
-      const float4 b = *reinterpret_cast<const float4*>(&weights.b[s]);
-      const float a = weights.a[t];
+      const float4 b = *reinterpret_cast<const float4*>(&weights.b[at.y]);
+      const float a = weights.a[at.x];
       float m[4] = {product.x * exp2_fast(a - b.x), product.y * exp2_fast(a - b.y),
                     product.z * exp2_fast(a - b.z), product.w * exp2_fast(a - b.w)};
       if (r < 2) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) m[i] = 4 * quad + i <= row ? m[i] : 0.0f;
+        for (int i = 0; i < 4; ++i) m[i] = at.y + i <= at.x ? m[i] : 0.0f;
       }
-      *reinterpret_cast<uint2*>(M.bytes + tile_offset(t, s / 8) + quad % 2 * 8) = {pack<T>(m[0], m[1]),
-                                                                                    pack<T>(m[2], m[3])};
+      to.values[r] = {pack<T>(m[0], m[1]), pack<T>(m[2], m[3])};
     }
   }
 
-  /// Adds the skip connection, gates, and writes the chunk's outputs.
-  __device__ void write(const Lane& lane, const Panel& panel, std::int64_t l, const std::uint32_t (&x)[4][4],
-                        float (&y)[32]) {
-    if (plan.D.data) {
+  /// Writes M, with zeros in the blocks above the diagonal that are read.
+  __device__ static void store(const Lane& lane, const Masked& masked, Tile& M) {
 #pragma unroll
-      for (int j = 0; j < 8; ++j) {
+    for (int r = 0; r < 6; ++r) {
+      const int2 at = place(lane, r);
+      *reinterpret_cast<uint2*>(M.bytes + tile_offset(at.x, at.y / 8) + at.y % 8 * 2) =
+          r < 5 ? masked.values[r] : uint2{};
+    }
+  }
+
+  /// Adds D x; fragments of X' have their elements where accumulators of Y' have theirs.
+  __device__ static void add_skip(const Panel& panel, const std::uint32_t (&x)[4][4], float (&y)[32]) {
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const float2 v = unpack<T>(x[j / 2][j % 2 * 2 + i]);
-          y[4 * j + 2 * i] = fmaf(panel.D[i], v.x, y[4 * j + 2 * i]);
-          y[4 * j + 2 * i + 1] = fmaf(panel.D[i], v.y, y[4 * j + 2 * i + 1]);
-        }
+    for (int j = 0; j < 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float2 v = unpack<T>(x[j / 2][j % 2 * 2 + i]);
+        y[4 * j + 2 * i] = fmaf(panel.D[i], v.x, y[4 * j + 2 * i]);
+        y[4 * j + 2 * i + 1] = fmaf(panel.D[i], v.y, y[4 * j + 2 * i + 1]);
       }
     }
-    Tile& tile = memory.Y[lane.group];
-    if (plan.z) {
-      const int chunk_of_row = lane.thread % 8, row = lane.thread / 8;
-      const T* const z = static_cast<const T*>(plan.z) + panel.unit.batch * plan.z_rows.batch +
-                         panel.head * plan.z_rows.head + panel.element + chunk_of_row * 8;
+  }
+
+  /// Multiplies by silu(z); z comes by way of a tile that is free.
+  __device__ void gate(const Lane& lane, const Panel& panel, std::int64_t l, Tile& tile,
+                       float (&y)[32]) const {
+    const int chunk_of_row = lane.thread % 8, row = lane.thread / 8;
+    const T* const z = static_cast<const T*>(plan.z) + panel.unit.batch * plan.z_rows.batch +
+                       panel.head * plan.z_rows.head + panel.element + chunk_of_row * 8;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int t = row + 16 * i;
-        uint4 v{};
-        if (l + t < plan.seqlen) v = *reinterpret_cast<const uint4*>(z + (l + t) * plan.z_rows.position);
-        *reinterpret_cast<uint4*>(tile.bytes + tile_offset(t, chunk_of_row)) = v;
-      }
-      lane.barrier();
-      std::uint32_t gates[4][4];
-      load_fragments(lane, tile, gates);
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const float2 v = unpack<T>(gates[j / 2][j % 2 * 2 + i]);
-          y[4 * j + 2 * i] *= silu_fast(v.x);
-          y[4 * j + 2 * i + 1] *= silu_fast(v.y);
-        }
-      }
-      lane.barrier();
+    for (int t = row; t < chunk; t += 16) {
+      uint4 v{};
+      if (l + t < plan.seqlen) v = *reinterpret_cast<const uint4*>(z + (l + t) * plan.z_rows.position);
+      *reinterpret_cast<uint4*>(tile.bytes + tile_offset(t, chunk_of_row)) = v;
     }
-#pragma unroll
-    for (int j = 0; j < 8; j += 2) {
-      Arch::store_transposed(shared_address(&tile), j, 2 * lane.w, pack<T>(y[4 * j], y[4 * j + 1]),
-                             pack<T>(y[4 * j + 2], y[4 * j + 3]), pack<T>(y[4 * j + 4], y[4 * j + 5]),
-                             pack<T>(y[4 * j + 6], y[4 * j + 7]));
-    }
-    Arch::publish();
     lane.barrier();
-    if (panel.active)
-      Arch::template write<T>(plan, maps, tile, lane.thread, panel.unit.batch, l, panel.head, panel.element);
+    std::uint32_t gates[4][4];
+    load_fragments(lane, tile, gates);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float2 v = unpack<T>(gates[j / 2][j % 2 * 2 + i]);
+        y[4 * j + 2 * i] *= silu_fast(v.x);
+        y[4 * j + 2 * i + 1] *= silu_fast(v.y);
+      }
+    }
+    lane.barrier();
   }
 
   __device__ std::int64_t segment_panel(const Panel& panel, int segment) const {
@@ -611,14 +672,11 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
   if (threadIdx.x == 0) {
     for (int i = 0; i < Arch::stages; ++i) {
       barrier_init(shared_address(&memory.loaded[i]), Arch::fetch_arrivals);
-      barrier_init(shared_address(&memory.ready[i]), 4);
+      barrier_init(shared_address(&memory.ready[i]), Kernel::prepare_warps);
       barrier_init(shared_address(&memory.empty[i]), heads * 4);
     }
     Arch::publish();
   }
-  for (int i = threadIdx.x; i < heads * tile_bytes / 16; i += blockDim.x)
-    reinterpret_cast<uint4*>(memory.M)[i] = uint4{};  // the blocks above the diagonal stay zero
-  Arch::publish();
   __syncthreads();
   Kernel{plan, Arch::maps(maps), memory,
          Share(Kernel::units(plan), plan.segment_chunks, static_cast<int>(blockIdx.x),

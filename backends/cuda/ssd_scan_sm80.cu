@@ -29,7 +29,7 @@ struct Ampere {
     barrier_arrive_after_copies(full);
   }
 
-  /// One warp: 64 elements from 64 positions; zeros beyond seqlen.
+  /// One warp: 64 elements of 64 positions; zeros beyond seqlen.
   template <class T>
   __device__ static void copy_tile(const Plan& plan, Tile& tile, const void* data, const Rows& rows, int batch,
                                    std::int64_t position, int head, int element) {
