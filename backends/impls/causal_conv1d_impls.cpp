@@ -1,20 +1,28 @@
 #include <array>
 
+#include "backends/cuda/causal_conv1d_cuda.hpp"
 #include "ops/causal_conv1d/causal_conv1d_impl.hpp"
 #include "ops/causal_conv1d/causal_conv1d_kokkos.hpp"
 
 namespace ophis {
 
 std::span<const Implementation<CausalConv1dArgs>> causal_conv1d_impls() {
-  static constexpr std::array list{
-      Implementation<CausalConv1dArgs>{"kokkos", takes_everything, causal_conv1d_kokkos::forward},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<CausalConv1dArgs>{"cuda", causal_conv1d_cuda::why_not, causal_conv1d_cuda::run},
+#endif
+        Implementation<CausalConv1dArgs>{"kokkos", takes_everything, causal_conv1d_kokkos::forward},
   };
   return list;
 }
 
 std::span<const Implementation<CausalConv1dUpdateArgs>> causal_conv1d_update_impls() {
-  static constexpr std::array list{
-      Implementation<CausalConv1dUpdateArgs>{"kokkos", takes_everything, causal_conv1d_kokkos::update},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<CausalConv1dUpdateArgs>{"cuda", causal_conv1d_update_cuda::why_not,
+                                           causal_conv1d_update_cuda::run},
+#endif
+        Implementation<CausalConv1dUpdateArgs>{"kokkos", takes_everything, causal_conv1d_kokkos::update},
   };
   return list;
 }

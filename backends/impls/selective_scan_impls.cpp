@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/cuda/selective_state_update_cuda.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
 #include "ops/selective_scan/selective_scan_kokkos.hpp"
 
@@ -13,8 +14,12 @@ std::span<const Implementation<SelectiveScanArgs>> selective_scan_impls() {
 }
 
 std::span<const Implementation<SelectiveStateUpdateArgs>> selective_state_update_impls() {
-  static constexpr std::array list{
-      Implementation<SelectiveStateUpdateArgs>{"kokkos", takes_everything, selective_scan_kokkos::update},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<SelectiveStateUpdateArgs>{"cuda", selective_state_update_cuda::why_not,
+                                             selective_state_update_cuda::run},
+#endif
+        Implementation<SelectiveStateUpdateArgs>{"kokkos", takes_everything, selective_scan_kokkos::update},
   };
   return list;
 }

@@ -1,5 +1,7 @@
 #include <array>
 
+#include "backends/cuda/ssd_scan_cuda.hpp"
+#include "backends/cuda/ssd_state_update_cuda.hpp"
 #include "ops/ssd_scan/ssd_scan_impl.hpp"
 #include "ops/ssd_scan/ssd_scan_kokkos.hpp"
 #include "ops/ssd_scan/ssd_state_update_kokkos.hpp"
@@ -7,15 +9,22 @@
 namespace ophis {
 
 std::span<const Implementation<SsdScanArgs>> ssd_scan_impls() {
-  static constexpr std::array list{
-      Implementation<SsdScanArgs>{"kokkos", takes_everything, ssd_scan_kokkos::forward},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<SsdScanArgs>{"cuda_sm90", ssd_scan_cuda::why_not_sm90, ssd_scan_cuda::run_sm90, true},
+        Implementation<SsdScanArgs>{"cuda_sm80", ssd_scan_cuda::why_not_sm80, ssd_scan_cuda::run_sm80, true},
+#endif
+        Implementation<SsdScanArgs>{"kokkos", takes_everything, ssd_scan_kokkos::forward},
   };
   return list;
 }
 
 std::span<const Implementation<SsdStateUpdateArgs>> ssd_state_update_impls() {
-  static constexpr std::array list{
-      Implementation<SsdStateUpdateArgs>{"kokkos", takes_everything, ssd_scan_kokkos::update},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<SsdStateUpdateArgs>{"cuda", ssd_state_update_cuda::why_not, ssd_state_update_cuda::run},
+#endif
+        Implementation<SsdStateUpdateArgs>{"kokkos", takes_everything, ssd_scan_kokkos::update},
   };
   return list;
 }

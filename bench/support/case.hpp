@@ -75,7 +75,11 @@ class OpCase final : public Case {
     const Configuration<Args> made = m_make(pool, dtype, m_scaled);
     const ScopedImplementation forced(m_op.name, impl);
     const parity::Problem<Args> problem{shape(), made.args, made.outputs};
-    return parity::solve(exec, pool, problem, m_op.reference, m_op.run);
+    DType operands = DType::float32;
+    for (const Implementation<Args>& known : m_op.implementations()) {
+      if (known.name == impl && known.rounds_operands) operands = dtype;
+    }
+    return parity::solve(exec, pool, problem, m_op.reference, m_op.run, operands);
   }
 
   Work prepare(ExecContext& exec, DType dtype) const override {

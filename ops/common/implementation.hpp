@@ -16,6 +16,9 @@ struct Implementation {
   /// nullptr if it can run these arguments on this device, else the reason.
   const char* (*why_not)(Device device, const Args& args);
   void (*run)(ExecContext& exec, const Args& args);
+  /// Whether it rounds intermediate results to the dtype of the activations, to multiply them on tensor
+  /// cores: outputs are then that much less exact than float32 arithmetic would make them.
+  bool rounds_operands = false;
 };
 
 /// why_not of an implementation that takes everything.

@@ -112,12 +112,13 @@ Tensor TensorPool::clone(ExecContext& exec, const Tensor& tensor, Device device)
   return Tensor(memory.raw(), tensor.dtype(), tensor.shape(), tensor.strides(), device);
 }
 
-double worst_ratio(const Tensor& got, const Tensor& want, double roundings) {
+double worst_ratio(const Tensor& got, const Tensor& want, double roundings, DType operands) {
   const Elements got_elements(got), want_elements(want);
   double largest = 0.0;
   for (std::int64_t i = 0; i < want.count(); ++i) {
     largest = std::max(largest, std::fabs(want_elements.read(want_elements.offset_of_position(i))));
   }
+  const double of_operands = operands == DType::float32 ? 0.0 : 0.5 * epsilon(operands);
   double worst = 0.0;
   for (std::int64_t i = 0; i < got.count(); ++i) {
     const double g = got_elements.read(got_elements.offset_of_position(i));
@@ -127,7 +128,7 @@ double worst_ratio(const Tensor& got, const Tensor& want, double roundings) {
       return std::numeric_limits<double>::quiet_NaN();
     }
     const double store = std::max(std::fabs(w), smallest_normal(got.dtype())) * epsilon(got.dtype());
-    const double bound = store + roundings * 0x1p-23 * largest;
+    const double bound = store + (roundings * 0x1p-23 + of_operands) * largest;
     worst = std::max(worst, std::fabs(g - w) / bound);
   }
   return worst;

@@ -67,14 +67,15 @@ struct Problem {
 };
 
 /// The largest ratio of |got - want| to the bound: half an ulp of got's dtype for storing the result, plus
-/// `roundings` times float32's epsilon times the largest |want|. NaN if any element of got is NaN. `want` is
-/// float64.
-double worst_ratio(const Tensor& got, const Tensor& want, double roundings);
+/// `roundings` times float32's epsilon times the largest |want|, plus half an ulp of that in `operands`, the
+/// dtype that intermediate results were rounded to. NaN if any element of got is NaN. `want` is float64.
+double worst_ratio(const Tensor& got, const Tensor& want, double roundings, DType operands = DType::float32);
 
 /// Solves one problem with the reference, and with `op` on the context's device, and compares.
 template <class Args>
 double solve(ExecContext& exec, TensorPool& pool, const Problem<Args>& problem,
-             void (*reference)(const Args&), void (*op)(ExecContext&, const Args&)) {
+             void (*reference)(const Args&), void (*op)(ExecContext&, const Args&),
+             DType operands = DType::float32) {
   Args want = problem.args;
   for (const Output<Args>& output : problem.outputs) {
     const Tensor& given = problem.args.*output.tensor;
@@ -93,7 +94,7 @@ double solve(ExecContext& exec, TensorPool& pool, const Problem<Args>& problem,
   for (const Output<Args>& output : problem.outputs) {
     if (!(problem.args.*output.tensor)) continue;
     const Tensor result = pool.clone(exec, got.*output.tensor, Device::cpu());
-    const double ratio = worst_ratio(result, want.*output.tensor, output.roundings);
+    const double ratio = worst_ratio(result, want.*output.tensor, output.roundings, operands);
     if (!(ratio <= worst)) worst = ratio;  // NaN sticks
   }
   return worst;
@@ -115,7 +116,8 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
           result.skipped = reason;
         } else {
           const ScopedImplementation forced(op_name, impl.name);
-          result.error = solve(exec, pool, problem, reference, op);
+          const DType operands = impl.rounds_operands ? dtype : DType::float32;
+          result.error = solve(exec, pool, problem, reference, op, operands);
         }
         report(result);
       }
