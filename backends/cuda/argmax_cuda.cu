@@ -36,8 +36,7 @@ __global__ void __launch_bounds__(threads) find(const T* x, std::int64_t* out, s
                                                 std::int64_t row_stride, std::int64_t out_stride) {
   __shared__ Best of_warps[threads / 32];
   const T* const row = x + blockIdx.x * row_stride;
-  cuda::let_next_kernel_start();
-  cuda::wait_for_previous_kernels();
+  cuda::wait_for_previous_kernel();
   Best best{-INFINITY, length};
 #pragma unroll 8
   for (std::int64_t i = threadIdx.x; i < length; i += threads) {

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
+#include "backends/cuda/launch.cuh"
 #include "backends/cuda/vector_access.cuh"
-#include "ophis/core/cuda.hpp"
 
 namespace ophis {
 namespace {
@@ -636,6 +636,7 @@ __global__ void update(const __grid_constant__ Update<T> f) {
   const int channel = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (channel >= f.dim) return;
   float weight[V][width], bias[V][1];
+  cuda::wait_for_previous_kernel();
   f.weight.load(channel, 1, f.dim, weight);
   f.bias.load(channel, 1, f.dim, bias);
   for (int b = static_cast<int>(blockIdx.y); b < f.batch; b += static_cast<int>(gridDim.y)) {
@@ -663,12 +664,11 @@ __global__ void update(const __grid_constant__ Update<T> f) {
 }
 
 template <class T, int width, int V>
-void launch_update(const Update<T>& f, cudaStream_t stream) {
+void launch_update(const Update<T>& f, ExecContext& exec) {
   constexpr int threads = 64;
   const dim3 grid(static_cast<unsigned>(divide_up(f.dim, threads * V)),
                   static_cast<unsigned>(std::min(f.batch, 65535)));
-  update<T, width, V><<<grid, threads, 0, stream>>>(f);
-  cuda::check_launch("causal_conv1d_update");
+  cuda::launch_overlapped("causal_conv1d_update", exec, update<T, width, V>, grid, threads, 0, f);
 }
 
 /// Bytes of a vector of the update: small, so that one step of one sequence occupies many multiprocessors.
@@ -717,15 +717,14 @@ void causal_conv1d_update_cuda::run(ExecContext& exec, const CausalConv1dUpdateA
   const auto is_dense = [](const Tensor& tensor) {
     return tensor.stride(1) == 1 && is_aligned(tensor, 1, update_bytes);
   };
-  const cudaStream_t stream = cuda::stream(exec);
   dispatch(args.x.dtype(), args.weight.extent(1),
            [&]<class T, int width>(std::type_identity<T>, std::integral_constant<int, width>) {
              constexpr int V = update_bytes / static_cast<int>(sizeof(T));
              const Update<T> f(args);
              if (f.dim % V == 0 && is_dense(args.x) && is_dense(args.conv_state) && is_dense(args.out)) {
-               launch_update<T, width, V>(f, stream);
+               launch_update<T, width, V>(f, exec);
              } else {
-               launch_update<T, width, 1>(f, stream);
+               launch_update<T, width, 1>(f, exec);
              }
            });
 }

@@ -7,23 +7,18 @@
 
 namespace ophis::cuda {
 
-/// In a kernel: waits until the kernels queued before have ended and their results are visible. What it needs
-/// of memory that they do not write, such as weights, it may read before.
-__device__ inline void wait_for_previous_kernels() {
+/// In a kernel: waits until the kernel queued before has ended and its results are visible, then lets the
+/// next one start beside this one. Before it a kernel may read only what that last kernel is known not to
+/// write: all kernels before that one have ended.
+__device__ inline void wait_for_previous_kernel() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-/// In a kernel: the next one may occupy what this one leaves free from now on.
-__device__ inline void let_next_kernel_start() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 
-/// Queues a kernel that calls wait_for_previous_kernels() in every thread before it touches anything that
-/// earlier kernels write or read.
+/// Queues a kernel that calls wait_for_previous_kernel() in every thread, before it writes anything and
+/// before it reads what the kernel before it writes.
 template <class... Parameters, class... Arguments>
 void launch_overlapped(const char* name, ExecContext& exec, void (*kernel)(Parameters...), dim3 grid,
                        dim3 block, std::size_t shared_bytes, const Arguments&... arguments) {

@@ -28,7 +28,7 @@ struct Parameters {
   void* out;         // of T, or float32
   std::int64_t ldx, ldw, ldout;
   int in_features, out_features;
-  bool bias_float32, out_float32;
+  bool bias_float32, out_float32, weight_is_constant;
 };
 
 /// Reads past the first-level cache: a weight is used once.
@@ -48,13 +48,13 @@ __global__ void __launch_bounds__(32 * block_warps) multiply(const __grid_consta
   const bool active = out < p.out_features;
   const T* const weight = p.weight + (active ? out : 0) * p.ldw;
 
-  cuda::let_next_kernel_start();
+  if (!p.weight_is_constant) cuda::wait_for_previous_kernel();
   Piece<T> pieces[pieces_in_flight];
 #pragma unroll
   for (int k = 0; k < pieces_in_flight; ++k) {
     if (first + k * stride < p.in_features) pieces[k] = load_weight(weight + first + k * stride);
   }
-  cuda::wait_for_previous_kernels();
+  if (p.weight_is_constant) cuda::wait_for_previous_kernel();
 
   float sums[rows] = {};
   for (int begin = first; begin < p.in_features; begin += pieces_in_flight * stride) {
@@ -163,7 +163,8 @@ void run(ExecContext& exec, const LinearArgs& args) {
                           static_cast<int>(shape.in_features),
                           static_cast<int>(shape.out_features),
                           args.bias && args.bias.dtype() == DType::float32,
-                          args.out.dtype() == DType::float32};
+                          args.out.dtype() == DType::float32,
+                          args.weight_is_constant};
     launch(exec, p, shape.rows);
   });
 }

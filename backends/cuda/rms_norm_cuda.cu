@@ -97,8 +97,7 @@ __global__ void __launch_bounds__(max_threads) normalize(const __grid_constant__
   const std::int64_t begin = std::int64_t{blockIdx.x % p.groups} * p.group, end = begin + p.group;
   const std::int64_t first = begin + threadIdx.x * N, step = blockDim.x * N;
   const bool gate_first = p.z.data && !p.norm_before_gate;
-  cuda::let_next_kernel_start();
-  cuda::wait_for_previous_kernels();
+  cuda::wait_for_previous_kernel();
 
   float squares = 0.0f;
   for (std::int64_t column = first; column < end; column += step) {

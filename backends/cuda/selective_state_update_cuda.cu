@@ -1,9 +1,9 @@
-// selective_state_update: memory bound, as the state is read and written once. A thread holds four states of one
-// channel, in one 16-byte access; several channels a thread are slower here.
+// selective_state_update: memory bound, as the state is read and written once. A thread holds four states of
+// one channel, in one 16-byte access; several channels a thread are slower here.
 #include "backends/cuda/selective_state_update_cuda.hpp"
 
+#include "backends/cuda/launch.cuh"
 #include "backends/cuda/parameter.cuh"
-#include "ophis/core/cuda.hpp"
 
 namespace ophis::selective_state_update_cuda {
 namespace {
@@ -76,6 +76,7 @@ __global__ void __launch_bounds__(threads) selective_state_update_kernel(const _
   const std::int64_t b = blockIdx.y;
   const bool valid = channel < p.dim;
   float sum = 0.0f, x = 0.0f;
+  cuda::wait_for_previous_kernel();
   if (valid) {
     float* const states = p.state + b * p.state_strides[0] + channel * p.state_strides[1] + lane * 4;
     float state[4], A[4], B[4], C[4];
@@ -104,30 +105,23 @@ __global__ void __launch_bounds__(threads) selective_state_update_kernel(const _
 }
 
 template <class T, int lanes>
-void launch(const Params& p, std::int64_t batch, cudaStream_t stream) {
+void launch(const Params& p, std::int64_t batch, ExecContext& exec) {
   constexpr int block_channels = threads / lanes;
   const dim3 grid(static_cast<unsigned>((p.dim + block_channels - 1) / block_channels),
                   static_cast<unsigned>(batch));
-  selective_state_update_kernel<T, lanes><<<grid, threads, 0, stream>>>(p);
-  cuda::check_launch("selective_state_update");
+  cuda::launch_overlapped("selective_state_update", exec, selective_state_update_kernel<T, lanes>, grid,
+                          threads, 0, p);
 }
 
 Params make_params(const SelectiveStateUpdateArgs& args) {
   const std::int64_t dim = args.x.extent(1);
-  return {args.state.data<float>(),
-          {args.state.stride(0), args.state.stride(1)},
-          Activation(args.x),
-          Activation(args.dt),
-          Activation(args.z),
-          Activation(args.out),
-          Coefficient(args.B, dim),
-          Coefficient(args.C, dim),
-          args.A.data<float>(),
-          args.A.stride(0),
-          Parameter(args.D),
-          Parameter(args.dt_bias),
-          static_cast<int>(dim),
-          args.dt_softplus};
+  return {args.state.data<float>(), {args.state.stride(0), args.state.stride(1)},
+          Activation(args.x),       Activation(args.dt),
+          Activation(args.z),       Activation(args.out),
+          Coefficient(args.B, dim), Coefficient(args.C, dim),
+          args.A.data<float>(),     args.A.stride(0),
+          Parameter(args.D),        Parameter(args.dt_bias),
+          static_cast<int>(dim),    args.dt_softplus};
 }
 
 /// Whether runs of four along the last axis can be read at once.
@@ -158,19 +152,18 @@ void run(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
   if (args.x.count() == 0) return;
   const std::int64_t batch = args.x.extent(0), dim = args.x.extent(1), dstate = args.A.extent(1);
   const Params p = make_params(args);
-  const cudaStream_t stream = cuda::stream(exec);
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
     switch (dstate) {
       case 8:
-        return launch<T, 2>(p, batch, stream);
+        return launch<T, 2>(p, batch, exec);
       case 16:
-        return launch<T, 4>(p, batch, stream);
+        return launch<T, 4>(p, batch, exec);
       case 32:
-        return launch<T, 8>(p, batch, stream);
+        return launch<T, 8>(p, batch, exec);
       case 64:
-        return launch<T, 16>(p, batch, stream);
+        return launch<T, 16>(p, batch, exec);
       default:
-        return launch<T, 32>(p, batch, stream);
+        return launch<T, 32>(p, batch, exec);
     }
   });
 }

@@ -1,12 +1,12 @@
-// ssd_state_update: memory bound, as the state is read and written once and everything else is small. The lanes
-// of a row (one element p of a head, dstate numbers) hold four states each per 16-byte access; a thread loads
-// all its rows before it uses the first.
+// ssd_state_update: memory bound, as the state is read and written once and everything else is small. The
+// lanes of a row (one element p of a head, dstate numbers) hold four states each per 16-byte access; a thread
+// loads all its rows before it uses the first.
 #include "backends/cuda/ssd_state_update_cuda.hpp"
 
 #include <utility>
 
+#include "backends/cuda/launch.cuh"
 #include "backends/cuda/parameter.cuh"
-#include "ophis/core/cuda.hpp"
 
 namespace ophis::ssd_state_update_cuda {
 namespace {
@@ -39,8 +39,8 @@ __device__ void load4(float (&to)[4], const T* from) {
   for (int i = 0; i < 4; ++i) to[i] = to_float(v.lanes[i]);
 }
 
-/// A block has threads / lanes rows abreast, `rows` times. dstate = 4 lanes vectors. Grid: (blocks of headdim,
-/// nheads, batch).
+/// A block has threads / lanes rows abreast, `rows` times. dstate = 4 lanes vectors. Grid: (blocks of
+/// headdim, nheads, batch).
 template <class T, int lanes, int vectors, int rows>
 __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_constant__ Params p) {
   constexpr int rows_abreast = threads / lanes;
@@ -52,6 +52,7 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
   float* const states = p.state + b * p.state_strides[0] + head * p.state_strides[1] + lane * 4;
   const T* const x = static_cast<const T*>(p.x) + b * p.x_strides[0] + head * p.x_strides[1];
   float input[rows];
+  cuda::wait_for_previous_kernel();
 #pragma unroll
   for (int r = 0; r < rows; ++r) {
     const int row = first + r * rows_abreast;
@@ -99,8 +100,8 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
     if (!valid || lane != 0) continue;
     sum = fmaf(p.D.at(head, p.D_by_element ? row : 0), input[r], sum);
     if (p.z) {
-      sum *= cuda::silu_fast(to_float(static_cast<const T*>(
-          p.z)[b * p.z_strides[0] + head * p.z_strides[1] + row * p.z_strides[2]]));
+      sum *= cuda::silu_fast(to_float(
+          static_cast<const T*>(p.z)[b * p.z_strides[0] + head * p.z_strides[1] + row * p.z_strides[2]]));
     }
     static_cast<T*>(p.out)[b * p.out_strides[0] + head * p.out_strides[1] + row * p.out_strides[2]] =
         from_float<T>(sum);
@@ -108,12 +109,12 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
 }
 
 template <class T, int lanes, int vectors, int rows>
-void launch(const Params& p, std::int64_t batch, std::int64_t nheads, cudaStream_t stream) {
+void launch(const Params& p, std::int64_t batch, std::int64_t nheads, ExecContext& exec) {
   constexpr int block_rows = rows * threads / lanes;
-  const dim3 grid(static_cast<unsigned>((p.headdim + block_rows - 1) / block_rows), static_cast<unsigned>(nheads),
-                  static_cast<unsigned>(batch));
-  ssd_state_update_kernel<T, lanes, vectors, rows><<<grid, threads, 0, stream>>>(p);
-  cuda::check_launch("ssd_state_update");
+  const dim3 grid(static_cast<unsigned>((p.headdim + block_rows - 1) / block_rows),
+                  static_cast<unsigned>(nheads), static_cast<unsigned>(batch));
+  cuda::launch_overlapped("ssd_state_update", exec, ssd_state_update_kernel<T, lanes, vectors, rows>, grid,
+                          threads, 0, p);
 }
 
 template <int count>
@@ -182,14 +183,13 @@ void run(ExecContext& exec, const SsdStateUpdateArgs& args) {
   const std::int64_t batch = args.x.extent(0), nheads = args.x.extent(1), headdim = args.x.extent(2);
   const std::int64_t dstate = args.B.extent(2);
   const Params p = make_params(args);
-  const cudaStream_t stream = cuda::stream(exec);
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
     const auto with_lanes = [&]<int lanes, int vectors>(std::integer_sequence<int, lanes, vectors>) {
       // More loads in flight a thread, where that leaves enough blocks for the device.
       if (batch * nheads * headdim * lanes > 1024 * 1024)
-        launch<T, lanes, vectors, 4 / vectors>(p, batch, nheads, stream);
+        launch<T, lanes, vectors, 4 / vectors>(p, batch, nheads, exec);
       else
-        launch<T, lanes, vectors, 1>(p, batch, nheads, stream);
+        launch<T, lanes, vectors, 1>(p, batch, nheads, exec);
     };
     switch (dstate) {
       case 16:

@@ -151,7 +151,7 @@ void LanguageModel::step(ExecContext& exec, const Tensor& ids, ModelCache& cache
       [&](std::size_t i, const Tensor& out) {
         m_layers[i].block->step(exec, normed, out, cache.m_layers[i]);
       });
-  linear(exec, {normed, m_head.tensor, {}, logits});
+  linear(exec, {normed, m_head.tensor, {}, logits, true});
   ++cache.m_seqlen;
 }
 

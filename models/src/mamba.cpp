@@ -79,14 +79,14 @@ void Mamba::step(ExecContext& exec, const Tensor& x, const Tensor& out, const Bl
   };
 
   const Tensor xz = take(2 * d_inner);
-  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, xz});
+  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, xz, true});
   const Tensor u = take(d_inner);
   step_conv(exec, xz.slice(1, 0, d_inner), m_conv, m_conv_bias, m_config.activation, state, u);
 
   const Tensor dtBC = take(dt_rank + 2 * d_state);
-  linear(exec, {u, m_x_proj.tensor, {}, dtBC});
+  linear(exec, {u, m_x_proj.tensor, {}, dtBC, true});
   const Tensor dt = take(d_inner);
-  linear(exec, {dtBC.slice(1, 0, dt_rank), m_dt_proj.tensor, {}, dt});
+  linear(exec, {dtBC.slice(1, 0, dt_rank), m_dt_proj.tensor, {}, dt, true});
 
   SelectiveStateUpdateArgs update;
   update.state = state.ssm;
@@ -101,7 +101,7 @@ void Mamba::step(ExecContext& exec, const Tensor& x, const Tensor& out, const Bl
   update.dt_softplus = true;
   update.out = u;
   selective_state_update(exec, update);
-  linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, out});
+  linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, out, true});
 }
 
 }  // namespace ophis

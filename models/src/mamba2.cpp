@@ -120,7 +120,7 @@ void Mamba2::step(ExecContext& exec, const Tensor& x, const Tensor& out, const B
   };
 
   const Tensor zxbcdt = take(in_proj_features(m_config));
-  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, zxbcdt});
+  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, zxbcdt, true});
   const Projected projected = split(zxbcdt);
   const Tensor xBC = take(m_config.conv_dim());
   step_conv(exec, projected.xBC, m_conv, m_conv_bias, m_config.activation, state, xBC);
@@ -145,7 +145,7 @@ void Mamba2::gate_and_project(ExecContext& exec, const Tensor& y, const Tensor& 
     norm.out = y;
     rms_norm(exec, norm);
   }
-  linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out});
+  linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out, true});
 }
 
 }  // namespace ophis

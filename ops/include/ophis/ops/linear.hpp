@@ -14,6 +14,9 @@ struct LinearArgs {
   Tensor weight;  ///< (out, in) T; the last axis dense
   Tensor bias;    ///< (out) any compute dtype, or none
   Tensor out;     ///< (rows..., out) T or float32; as x; must not overlap x
+
+  /// The caller's word that no op still queued writes to weight: a GPU may then read it ahead of x.
+  bool weight_is_constant = false;
 };
 
 /// Throws Error(invalid_argument) on shapes, strides or dtypes other than documented.
