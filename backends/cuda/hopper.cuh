@@ -85,6 +85,29 @@ __device__ __forceinline__ std::uint64_t tile_descriptor(std::uint32_t address) 
   return swizzle_128 | row_group | unused | ((address & 0x3ffffu) >> 4);
 }
 
+// d (64, 32) (+)= a (64, 16) b (16, 32): both in Tiles whose rows run along the 16.
+#define OPHIS_WGMMA_SHARED(type)                                                                        \
+  asm volatile(                                                                                         \
+      "{ .reg .pred p; setp.ne.b32 p, %18, 0;"                                                          \
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type                                       \
+      " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, %16, %17, p, 1, 1, 0, " \
+      "0; }"                                                                                            \
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), \
+        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]),        \
+        "+f"(d[15])                                                                                     \
+      : "l"(a), "l"(b), "n"(accumulate))
+
+template <class T, int accumulate>
+__device__ __forceinline__ void wgmma_shared(float (&d)[16], std::uint64_t a, std::uint64_t b) {
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    OPHIS_WGMMA_SHARED("bf16");
+  } else {
+    OPHIS_WGMMA_SHARED("f16");
+  }
+}
+
+#undef OPHIS_WGMMA_SHARED
+
 // d (64, n) (+)= a (64, 16) b (16, n): a in registers, b in a Tile whose rows run along n (transposed = 0) or
 // along the 16 (transposed = 1).
 #define OPHIS_WGMMA_64(type)                                                                                \

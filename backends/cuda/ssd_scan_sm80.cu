@@ -44,6 +44,25 @@ struct Ampere {
     }
   }
 
+  /// Four warps: C . B'; one has rows 16 w ... of it. 32 columns at a time, as registers are few.
+  template <class T, int N, int heads>
+  __device__ static void multiply_C_B(Stage<N, heads>& stage, int w) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll 1
+    for (int first = 0; first <= w; first += 2) {
+      float d[16] = {};
+#pragma unroll 4
+      for (int k = 0; k < N / 16; ++k) {
+        std::uint32_t a[4];
+        load_matrices(a, shared_address(&stage.C[k / 4]) +
+                             tile_offset(16 * w + lane / 8 % 2 * 8 + lane % 8, k % 4 * 2 + lane / 16));
+        multiply<T, 32, 1>(d, a, shared_address(&stage.B[k / 4]), 16 * first, k % 4);
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) stage.products.store(w, first + j / 2, j % 2, lane, d + 4 * j);
+    }
+  }
+
   /// Four warps: write a Tile's rows to positions from `position` on, as far as there are such.
   template <class T>
   __device__ static void write(const Plan& plan, const TensorMaps*, const Tile& tile, int thread, int batch,
