@@ -549,11 +549,10 @@ struct Scan {
     return plan.segment_states + segment_panel(panel, segment) * (chunk * N);
   }
 
-  /// The address of element i of a thread's accumulators.
+  /// The address of a thread's first two elements in row i of its two.
   __device__ static float* address(const States& states, const Lane& lane, const Panel& panel, int i) {
     return states.data + panel.unit.batch * states.batch + panel.head * states.head +
-           (panel.element + lane.row(i / 2 % 2)) * states.row +
-           (i / 4 * 8 + 2 * lane.c + i % 2) * states.column;
+           (panel.element + lane.row(i)) * states.row + 2 * lane.c;
   }
 
   /// The state at a segment's start. The scan of the segments' own states keeps initial_states for the scan
@@ -569,7 +568,14 @@ struct Scan {
       return;
     }
 #pragma unroll
-    for (int i = 0; i < N / 2; ++i) h[i] = *address(plan.initial_states, lane, panel, i);
+    for (int i = 0; i < 2; ++i) {
+      const float* const from = address(plan.initial_states, lane, panel, i);
+#pragma unroll
+      for (int j = 0; j < N / 8; ++j) {
+        const float2 v = *reinterpret_cast<const float2*>(from + 8 * j);
+        h[4 * j + 2 * i] = v.x, h[4 * j + 2 * i + 1] = v.y;
+      }
+    }
     if (!with_outputs) store(lane, segment_state(panel, 0), h);
   }
 
@@ -581,7 +587,12 @@ struct Scan {
       if (lane.thread == 0) plan.segment_decays[segment_panel(panel, segment + 1)] = log_decay;
     } else if (plan.final_states.data && segment == plan.segments - 1) {
 #pragma unroll
-      for (int i = 0; i < N / 2; ++i) *address(plan.final_states, lane, panel, i) = h[i];
+      for (int i = 0; i < 2; ++i) {
+        float* const to = address(plan.final_states, lane, panel, i);
+#pragma unroll
+        for (int j = 0; j < N / 8; ++j)
+          *reinterpret_cast<float2*>(to + 8 * j) = {h[4 * j + 2 * i], h[4 * j + 2 * i + 1]};
+      }
     }
   }
 

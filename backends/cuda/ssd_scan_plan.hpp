@@ -29,7 +29,7 @@ struct Parameter {
 
 struct States {
   float* data;  // nullptr: not given
-  std::int64_t batch, head, row, column;
+  std::int64_t batch, head, row;  // strides; columns are dense, and pairs of them aligned
 };
 
 struct Plan {
