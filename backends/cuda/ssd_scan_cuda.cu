@@ -12,7 +12,7 @@ namespace {
 bool has_rows(const Tensor& tensor, std::int64_t bytes) {
   if (!tensor) return true;
   const std::int64_t count = bytes / static_cast<std::int64_t>(size_of(tensor.dtype()));
-  const auto is_wide = [&](int axis) { 
+  const auto is_wide = [&](int axis) {
     return tensor.extent(axis) == 1 || (tensor.stride(axis) > 0 && tensor.stride(axis) % count == 0);
   };
   return tensor.stride(-1) == 1 && is_wide(0) && is_wide(1) && is_wide(2) &&
@@ -108,8 +108,8 @@ CUtensorMap encode(const Tensor& tensor) {
   static const auto encode_tiled = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult result;
-    cuda::check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
-                                                 &result),
+    cuda::check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                                 cudaEnableDefault, &result),
                 "ssd_scan: look-up of cuTensorMapEncodeTiled");
     return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
   }();
@@ -149,9 +149,8 @@ void run_sm90(ExecContext& exec, const SsdScanArgs& args) {
   const Plan plan = make_plan(exec, args, launch);
   const TensorMaps maps{encode(args.x), encode(args.B), encode(args.C), encode(args.out)};
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    scan_sm90<T>(plan, maps, launch, dstate);
-  });
+  dispatch_half(args.x.dtype(),
+                [&]<class T>(std::type_identity<T>) { scan_sm90<T>(plan, maps, launch, dstate); });
 }
 
 const char* why_not_sm80(Device device, const SsdScanArgs& args) {
@@ -166,9 +165,7 @@ void run_sm80(ExecContext& exec, const SsdScanArgs& args) {
   Launch launch;
   const Plan plan = make_plan(exec, args, launch);
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    scan_sm80<T>(plan, launch, dstate);
-  });
+  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) { scan_sm80<T>(plan, launch, dstate); });
 }
 
 }  // namespace ophis::ssd_scan_cuda

@@ -76,9 +76,9 @@ struct Unit {
   int first, last;  // panels
 };
 
-/// Units in order, each with its chunks in order; blocks take equal shares. A share's last unit, if cut, comes
-/// first, and its first unit, if cut, last: so no block waits long for a state that another one hands over,
-/// and each waits only for the one before it, which has begun earlier.
+/// Units in order, each with its chunks in order; blocks take equal shares. A share's last unit, if cut,
+/// comes first, and its first unit, if cut, last: so no block waits long for a state that another one hands
+/// over, and each waits only for the one before it, which has begun earlier.
 struct Share {
   int begin, end;  // of all chunks of all units
   int head, tail;  // chunks of the cut units at its end and at its begin
@@ -160,9 +160,7 @@ struct Scan {
     __device__ Stage<N, heads>& memory() const { return scan.memory.stage[stage]; }
     __device__ std::uint32_t loaded() const { return shared_address(&scan.memory.loaded[stage]); }
     __device__ std::uint32_t ready() const { return shared_address(&scan.memory.ready[stage]); }
-    __device__ void wait_empty() const {
-      Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1);
-    }
+    __device__ void wait_empty() const { Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1); }
     __device__ void wait_loaded() const { Arch::wait(loaded(), parity); }
     __device__ void wait_ready() const { Arch::wait(ready(), parity); }
     __device__ void release() const {
@@ -178,7 +176,8 @@ struct Scan {
   };
 
   __device__ void run() {
-    const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);  // for the compiler to see that a warp is of one mind
+    const int warp =
+        __shfl_sync(~0u, threadIdx.x / 32, 0);  // for the compiler to see that a warp is of one mind
     if (warp < heads * 4) {
       Arch::template share_registers<heads, true>();
       consume(warp / 4);
@@ -272,11 +271,7 @@ struct Scan {
   struct Lane {
     int group, thread, w, g, c;
     __device__ explicit Lane(int group)
-        : group(group),
-          thread(threadIdx.x % 128),
-          w(thread / 32),
-          g(thread % 32 / 4),
-          c(thread % 4) {}
+        : group(group), thread(threadIdx.x % 128), w(thread / 32), g(thread % 32 / 4), c(thread % 4) {}
     __device__ int row(int i) const { return 16 * w + g + 8 * i; }
     __device__ void barrier() const { named_barrier(1 + group, 128); }
   };
@@ -453,8 +448,7 @@ struct Scan {
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const float2 w =
-            *reinterpret_cast<const float2*>(&weights.to_end[16 * k + 8 * (i / 2) + 2 * lane.c]);
+        const float2 w = *reinterpret_cast<const float2*>(&weights.to_end[16 * k + 8 * (i / 2) + 2 * lane.c]);
         const float2 v = unpack<T>(x[k][i]);
         to[k][i] = pack<T>(v.x * w.x, v.y * w.y);
       }

@@ -31,8 +31,8 @@ struct Ampere {
 
   /// One warp: 64 elements of 64 positions; zeros beyond seqlen.
   template <class T>
-  __device__ static void copy_tile(const Plan& plan, Tile& tile, const void* data, const Rows& rows, int batch,
-                                   std::int64_t position, int head, int element) {
+  __device__ static void copy_tile(const Plan& plan, Tile& tile, const void* data, const Rows& rows,
+                                   int batch, std::int64_t position, int head, int element) {
     const int row = static_cast<int>(threadIdx.x % 32) / 8, chunk_of_row = static_cast<int>(threadIdx.x % 8);
     const T* from = static_cast<const T*>(data) + batch * rows.batch + (position + row) * rows.position +
                     head * rows.head + element + chunk_of_row * 8;
