@@ -1,6 +1,6 @@
-// A warp, or all warps of a block where there are few outputs, reads one row of the weight in 16-byte pieces,
-// many of them in flight, and multiplies it with every row of x. It asks for its first pieces before it waits
-// for the kernel that computes x.
+// A group of warps shares the rows of two outputs: each lane asks for its 16-byte pieces of both at once, so
+// that enough of the weight is on its way, and multiplies them with every row of x. Where the weight is
+// constant it asks before it waits for the kernel that computes x.
 #include <algorithm>
 
 #include "backends/cuda/device_functions.cuh"
@@ -11,8 +11,9 @@ namespace ophis::linear_gemv {
 namespace {
 
 constexpr int max_rows = 8;
-constexpr int block_warps = 4;
-constexpr int pieces_in_flight = 8;
+constexpr int block_warps = 8;
+constexpr int group_outs = 2;        // outputs of a group of warps
+constexpr int pieces_in_flight = 6;  // of each output, for a lane
 
 template <class T>
 constexpr int piece = 16 / sizeof(T);  // elements of an access
@@ -29,6 +30,16 @@ struct Parameters {
   std::int64_t ldx, ldw, ldout;
   int in_features, out_features;
   bool bias_float32, out_float32, weight_is_constant;
+
+  __device__ void store(int row, int o, float sum) const {
+    if (bias)
+      sum +=
+          bias_float32 ? static_cast<const float*>(bias)[o] : cuda::to_float(static_cast<const T*>(bias)[o]);
+    if (out_float32)
+      static_cast<float*>(out)[row * ldout + o] = sum;
+    else
+      static_cast<T*>(out)[row * ldout + o] = cuda::from_float<T>(sum);
+  }
 };
 
 /// Reads past the first-level cache: a weight is used once.
@@ -38,85 +49,121 @@ __device__ Piece<T> load_weight(const T* from) {
   return *reinterpret_cast<const Piece<T>*>(&bits);
 }
 
-template <class T, int rows, int warps_per_out>
-__global__ void __launch_bounds__(32 * block_warps) multiply(const __grid_constant__ Parameters<T> p) {
-  constexpr int outs_per_block = block_warps / warps_per_out;
-  constexpr int stride = 32 * warps_per_out * piece<T>;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int out = blockIdx.x * outs_per_block + warp / warps_per_out;
-  const int first = (warp % warps_per_out * 32 + lane) * piece<T>;
-  const bool active = out < p.out_features;
-  const T* const weight = p.weight + (active ? out : 0) * p.ldw;
+/// A lane's pieces of the rows of its group's outputs.
+template <class T>
+struct Pieces {
+  Piece<T> of_outs[group_outs][pieces_in_flight];
 
-  if (!p.weight_is_constant) cuda::wait_for_previous_kernel();
-  Piece<T> pieces[pieces_in_flight];
+  /// Those at first, first + stride, ... below in_features.
+  __device__ void load(const Parameters<T>& p, int out, int first, int stride) {
 #pragma unroll
-  for (int k = 0; k < pieces_in_flight; ++k) {
-    if (first + k * stride < p.in_features) pieces[k] = load_weight(weight + first + k * stride);
-  }
-  if (p.weight_is_constant) cuda::wait_for_previous_kernel();
-
-  float sums[rows] = {};
-  for (int begin = first; begin < p.in_features; begin += pieces_in_flight * stride) {
-    if (begin != first) {
+    for (int o = 0; o < group_outs; ++o) {
+      const T* const row = p.weight + min(out + o, p.out_features - 1) * p.ldw;
 #pragma unroll
       for (int k = 0; k < pieces_in_flight; ++k) {
-        if (begin + k * stride < p.in_features) pieces[k] = load_weight(weight + begin + k * stride);
+        const int at = first + k * stride;
+        of_outs[o][k] = at < p.in_features ? load_weight(row + at) : Piece<T>{};
       }
     }
+  }
+};
+
+/// The values of the whole block's sums of one group, added in the order of its warps.
+template <int count, int group_warps>
+__device__ void add_over_group(float (&sums)[count]) {
 #pragma unroll
-    for (int k = 0; k < pieces_in_flight; ++k) {
-      const int at = begin + k * stride;
-      if (at >= p.in_features) break;
+  for (int i = 0; i < count; ++i) sums[i] = cuda::warp_sum(sums[i]);
+  if constexpr (group_warps > 1) {
+    __shared__ float of_warps[block_warps][count];
+    const int warp = threadIdx.x / 32;
+    if (threadIdx.x % 32 == 0) {
 #pragma unroll
-      for (int r = 0; r < rows; ++r) {
-        const Piece<T> x = *reinterpret_cast<const Piece<T>*>(p.x + r * p.ldx + at);
+      for (int i = 0; i < count; ++i) of_warps[warp][i] = sums[i];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      sums[i] = 0.0f;
+#pragma unroll
+      for (int w = 0; w < group_warps; ++w) sums[i] += of_warps[warp / group_warps * group_warps + w][i];
+    }
+  }
+}
+
+template <class T, int rows, int group_warps>
+__global__ void __launch_bounds__(32 * block_warps, 2) multiply(const __grid_constant__ Parameters<T> p) {
+  constexpr int block_outs = block_warps / group_warps * group_outs;
+  constexpr int stride = 32 * group_warps * piece<T>;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int out = blockIdx.x * block_outs + warp / group_warps * group_outs;
+  const int first = (warp % group_warps * 32 + lane) * piece<T>;
+
+  if (!p.weight_is_constant) cuda::wait_for_previous_kernel();
+  Pieces<T> pieces;
+  pieces.load(p, out, first, stride);
+  if (p.weight_is_constant) cuda::wait_for_previous_kernel();
+
+  float sums[group_outs * rows] = {};
+  for (int begin = first; begin < p.in_features; begin += pieces_in_flight * stride) {
+    if (begin != first) pieces.load(p, out, begin, stride);
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+      Piece<T> x[pieces_in_flight];
+#pragma unroll
+      for (int k = 0; k < pieces_in_flight; ++k) {
+        const int at = begin + k * stride;
+        x[k] = at < p.in_features ? *reinterpret_cast<const Piece<T>*>(p.x + r * p.ldx + at) : Piece<T>{};
+      }
+#pragma unroll
+      for (int k = 0; k < pieces_in_flight; ++k) {
 #pragma unroll
         for (int i = 0; i < piece<T>; ++i) {
-          sums[r] = fmaf(cuda::to_float(pieces[k].lanes[i]), cuda::to_float(x.lanes[i]), sums[r]);
+          const float value = cuda::to_float(x[k].lanes[i]);
+#pragma unroll
+          for (int o = 0; o < group_outs; ++o) {
+            float& sum = sums[o * rows + r];
+            sum = fmaf(cuda::to_float(pieces.of_outs[o][k].lanes[i]), value, sum);
+          }
         }
       }
     }
   }
+  add_over_group<group_outs * rows, group_warps>(sums);
 
+  if (warp % group_warps != 0) return;
 #pragma unroll
-  for (int r = 0; r < rows; ++r) sums[r] = cuda::warp_sum(sums[r]);
-  if constexpr (warps_per_out > 1) {
-    __shared__ float of_warps[block_warps][rows];
-    if (lane == 0) {
-      for (int r = 0; r < rows; ++r) of_warps[warp][r] = sums[r];
-    }
-    __syncthreads();
-    if (warp % warps_per_out != 0) return;
+  for (int o = 0; o < group_outs; ++o) {
 #pragma unroll
     for (int r = 0; r < rows; ++r) {
-      for (int w = 1; w < warps_per_out; ++w) sums[r] += of_warps[warp + w][r];
+      if (lane == o * rows + r && out + o < p.out_features) p.store(r, out + o, sums[o * rows + r]);
     }
   }
-  if (lane != 0 || !active) return;
-  float bias = 0.0f;
-  if (p.bias) {
-    bias = p.bias_float32 ? static_cast<const float*>(p.bias)[out]
-                          : cuda::to_float(static_cast<const T*>(p.bias)[out]);
-  }
-#pragma unroll
-  for (int r = 0; r < rows; ++r) {
-    if (p.out_float32)
-      static_cast<float*>(p.out)[r * p.ldout + out] = sums[r] + bias;
-    else
-      static_cast<T*>(p.out)[r * p.ldout + out] = cuda::from_float<T>(sums[r] + bias);
-  }
+}
+
+/// Enough warps a group for its pieces to be in flight at once, and, where there are few outputs, for the
+/// blocks to occupy the device.
+int choose_group_warps(std::int64_t in_features, std::int64_t out_features, int piece_size,
+                       int multiprocessors) {
+  int warps = 1;
+  while (warps < block_warps && in_features > std::int64_t{32} * piece_size * pieces_in_flight * warps)
+    warps *= 2;
+  const auto blocks = [&] { return out_features * warps / (block_warps * group_outs); };
+  while (warps < block_warps && blocks() < multiprocessors && in_features >= 64 * piece_size * warps)
+    warps *= 2;
+  return warps;
 }
 
 template <class T, int rows>
 void launch(ExecContext& exec, const Parameters<T>& p) {
-  // With few outputs a warp each would leave most of the device idle.
-  const bool share = p.out_features < 4 * block_warps * cuda::properties(exec.device()).multiprocessors &&
-                     p.in_features >= block_warps * 32 * piece<T>;
-  const int outs_per_block = share ? 1 : block_warps;
-  const dim3 grid((p.out_features + outs_per_block - 1) / outs_per_block);
-  cuda::launch_overlapped("linear: gemv", exec, share ? multiply<T, rows, block_warps> : multiply<T, rows, 1>,
-                          grid, dim3(32 * block_warps), 0, p);
+  const int warps = choose_group_warps(p.in_features, p.out_features, piece<T>,
+                                       cuda::properties(exec.device()).multiprocessors);
+  const int block_outs = block_warps / warps * group_outs;
+  const auto kernel = warps == 1   ? multiply<T, rows, 1>
+                      : warps == 2 ? multiply<T, rows, 2>
+                      : warps == 4 ? multiply<T, rows, 4>
+                                   : multiply<T, rows, 8>;
+  cuda::launch_overlapped("linear: gemv", exec, kernel, dim3((p.out_features + block_outs - 1) / block_outs),
+                          dim3(32 * block_warps), 0, p);
 }
 
 template <class T>

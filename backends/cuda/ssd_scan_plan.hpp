@@ -1,5 +1,4 @@
-// What the kernels of ssd_scan_cuda are told: the arguments, how the work is cut, and the memory between
-// them.
+// What the kernels of ssd_scan_cuda are told: the arguments, how the work is cut, and the memory between them.
 #pragma once
 
 #include <cuda.h>
@@ -11,8 +10,7 @@
 
 namespace ophis::ssd_scan_cuda {
 
-/// Positions that are computed together, and rows of headdim that four warps compute: a head, or a part of
-/// one.
+/// Positions that are computed together, and rows of headdim that four warps compute: a head, or a part of one.
 inline constexpr int chunk = 64, panel = 64;
 /// What a block hands over for a panel: the state, the sum of its logarithmic decays, and padding.
 inline constexpr int handoff_extra = 4;
@@ -30,8 +28,8 @@ struct Parameter {
 };
 
 struct States {
-  float* data;                    // nullptr: not given
-  std::int64_t batch, head, row;  // strides; columns are dense, and pairs of them aligned
+  float* data;  // nullptr: not given
+  std::int64_t batch, head, row, column;
 };
 
 struct Plan {
@@ -46,15 +44,14 @@ struct Plan {
   std::int64_t seqlen;
   int batch, nheads, ngroups;
   int panels_per_head;  // headdim / panel
-  /// Each sequence is cut into segments that run side by side, of so many chunks; chunks beyond seqlen count
-  /// as absent positions.
+  /// Each sequence is cut into segments that run side by side, of so many chunks; chunks beyond seqlen count as
+  /// absent positions.
   int segments, segment_chunks;
 
-  float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of
-                          // registers
+  float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of registers
   float* segment_decays;  // (batch, segments, nheads * panels_per_head) log2
-  float* handoff;  // (blocks, heads per block, panel * dstate + handoff_extra) in the order of registers
-  int* ready;      // (2, blocks, heads per block) flags of handoff, zero at the start
+  float* handoff;         // (blocks, heads per block, panel * dstate + handoff_extra) in the order of registers
+  int* ready;             // (2, blocks, heads per block) flags of handoff, zero at the start
 };
 
 /// The maps that the copy engine of sm_90 reads x, B and C and writes out through.

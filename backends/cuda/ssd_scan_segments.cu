@@ -1,6 +1,6 @@
 // The combination of ssd_scan's segments.
-#include "backends/cuda/device_functions.cuh"
 #include "backends/cuda/ssd_scan_plan.hpp"
+#include "backends/cuda/device_functions.cuh"
 #include "ophis/core/cuda.hpp"
 
 namespace ophis::ssd_scan_cuda {
@@ -15,8 +15,7 @@ __global__ void combine_kernel(const __grid_constant__ Plan plan, int panel_size
   if (element >= panel_size) return;
   const int p = blockIdx.y, batch = blockIdx.z;
   const std::int64_t first = static_cast<std::int64_t>(batch) * plan.segments * panels + p;
-  float4 state =
-      *reinterpret_cast<const float4*>(plan.segment_states + (first + panels) * panel_size + element);
+  float4 state = *reinterpret_cast<const float4*>(plan.segment_states + (first + panels) * panel_size + element);
   for (int segment = 2; segment < plan.segments; ++segment) {
     const std::int64_t at = first + static_cast<std::int64_t>(segment) * panels;
     auto* const slot = reinterpret_cast<float4*>(plan.segment_states + at * panel_size + element);

@@ -31,8 +31,8 @@ struct Ampere {
 
   /// One warp: 64 elements of 64 positions; zeros beyond seqlen.
   template <class T>
-  __device__ static void copy_tile(const Plan& plan, Tile& tile, const void* data, const Rows& rows,
-                                   int batch, std::int64_t position, int head, int element) {
+  __device__ static void copy_tile(const Plan& plan, Tile& tile, const void* data, const Rows& rows, int batch,
+                                   std::int64_t position, int head, int element) {
     const int row = static_cast<int>(threadIdx.x % 32) / 8, chunk_of_row = static_cast<int>(threadIdx.x % 8);
     const T* from = static_cast<const T*>(data) + batch * rows.batch + (position + row) * rows.position +
                     head * rows.head + element + chunk_of_row * 8;
@@ -41,25 +41,6 @@ struct Ampere {
     for (int t = row; t < chunk; t += 4, from += 4 * rows.position) {
       const bool valid = position + t < plan.seqlen;
       copy_async(to + tile_offset(t, chunk_of_row), valid ? from : data, valid);
-    }
-  }
-
-  /// Four warps: C . B'; one has rows 16 w ... of it. 32 columns at a time, as registers are few.
-  template <class T, int N, int heads>
-  __device__ static void multiply_C_B(Stage<N, heads>& stage, int w) {
-    const int lane = threadIdx.x % 32;
-#pragma unroll 1
-    for (int first = 0; first <= w; first += 2) {
-      float d[16] = {};
-#pragma unroll 4
-      for (int k = 0; k < N / 16; ++k) {
-        std::uint32_t a[4];
-        load_matrices(a, shared_address(&stage.C[k / 4]) +
-                             tile_offset(16 * w + lane / 8 % 2 * 8 + lane % 8, k % 4 * 2 + lane / 16));
-        multiply<T, 32, 1>(d, a, shared_address(&stage.B[k / 4]), 16 * first, k % 4);
-      }
-#pragma unroll
-      for (int j = 0; j < 4; ++j) stage.products.store(w, first + j / 2, j % 2, lane, d + 4 * j);
     }
   }
 

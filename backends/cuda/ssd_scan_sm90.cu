@@ -35,30 +35,6 @@ struct Hopper {
       copy_box(shared_address(&stage.B[tile]), maps->B, full, tile * 64, u.group, l, u.batch);
   }
 
-  /// One warpgroup: C . B', 32 columns at a time, as the helper has few registers.
-  template <class T, int N, int heads>
-  __device__ static void multiply_C_B(Stage<N, heads>& stage, int warp) {
-#pragma unroll 1
-    for (int first = 0; first < 4; first += 2) {
-      float d[16];
-      const std::uint64_t C = tile_descriptor(shared_address(stage.C));
-      const std::uint64_t B = tile_descriptor(shared_address(stage.B)) + first * 16 * 128 / 16;
-      wgmma_fence();
-      wgmma_shared<T, 0>(d, C, B);
-#pragma unroll
-      for (int k = 1; k < N / 16; ++k) {
-        const int offset = (k / 4 * tile_bytes + k % 4 * 32) / 16;
-        wgmma_shared<T, 1>(d, C + offset, B + offset);
-      }
-      wgmma_commit();
-      wgmma_wait<0>();
-      settle(d);
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-        stage.products.store(warp, first + j / 2, j % 2, threadIdx.x % 32, d + 4 * j);
-    }
-  }
-
   /// One warpgroup: writes a Tile's rows to positions from `position` on, as far as there are such.
   template <class T>
   __device__ static void write(const Plan&, const TensorMaps* maps, const Tile& tile, int thread, int batch,
