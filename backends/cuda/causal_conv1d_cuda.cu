@@ -286,6 +286,7 @@ __global__ void __launch_bounds__(warps* lanes, min_blocks)
   constexpr int V = Thread::V, threads = warps * lanes, block_channels = lanes * V;
   __shared__ float weight[width][block_channels], bias[block_channels];
   __shared__ uint4 streams[warps][depth][lanes];
+  cuda::wait_for_previous_kernel();
   const int block = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x);
   const int warp = static_cast<int>(threadIdx.y), index = warp * lanes + lane;
   const int first_channel = block % channel_blocks * block_channels;
@@ -370,14 +371,17 @@ struct ChannelsFirst {
     stream.skip();
   }
 
-  /// The last width - 1 elements of the previous lane's vector.
-  __device__ void from_previous_lane(const Packed<T, V>& vector, float (&to)[width - 1]) const {
+  /// The last width - 1 elements of the previous lane's vector; for the first lane, of `before`, which the
+  /// last lane hands on.
+  __device__ void from_previous_lane(const Packed<T, V>& vector, const Packed<T, V>& before,
+                                     float (&to)[width - 1]) const {
     constexpr int words = Packed<T, V>::count;
     constexpr int first = words - ((width - 1) * static_cast<int>(sizeof(T)) + 3) / 4;
     Packed<T, V> previous{};
 #pragma unroll
     for (int i = first; i < words; ++i) {
-      previous.words[i] = __shfl_sync(0xffffffffu, vector.words[i], (lane + lanes - 1) % lanes);
+      const std::uint32_t word = lane == lanes - 1 ? before.words[i] : vector.words[i];
+      previous.words[i] = __shfl_sync(0xffffffffu, word, (lane + lanes - 1) % lanes);
     }
     float values[V];
     cuda::unpack(previous, values);
@@ -440,8 +444,7 @@ struct ChannelsFirst {
       const Packed<T, V> vector = stream.take();
       fetch<all_inside>(stream, l + depth * run_length, end);
       float own[V], previous[width - 1];
-      // The first lane's neighbour is the last lane of the run before.
-      from_previous_lane(lane == lanes - 1 ? before : vector, previous);
+      from_previous_lane(vector, before, previous);
       before = vector;
       if (l >= end) continue;
       if (is_cut && cuts(l, l + V)) {
@@ -476,6 +479,7 @@ __global__ void __launch_bounds__(warps* lanes, min_blocks)
     channels_first(const __grid_constant__ Forward<T> f, int time_blocks, int runs) {
   using Thread = ChannelsFirst<T, width, depth>;
   __shared__ uint4 streams[warps][depth][lanes], edges[warps][lanes];
+  cuda::wait_for_previous_kernel();
   const int lane = static_cast<int>(threadIdx.x), warp = static_cast<int>(threadIdx.y);
   const unsigned item = blockIdx.x * warps + threadIdx.y;
   const int tile = static_cast<int>(item % static_cast<unsigned>(time_blocks));
@@ -500,6 +504,7 @@ __global__ void __launch_bounds__(warps* lanes, min_blocks)
 /// A thread writes the final state of one channel of one sequence.
 template <class T, int width>
 __global__ void final_state(const __grid_constant__ Forward<T> f) {
+  cuda::wait_for_previous_kernel();
   const int channel = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (channel >= f.dim) return;
   for (int i = static_cast<int>(blockIdx.y); i < f.nseq; i += static_cast<int>(gridDim.y)) {
@@ -515,38 +520,38 @@ constexpr int channels_last_blocks = 4, channels_first_blocks = 8;
 constexpr int channels_first_runs = 8;  // of a warp
 
 template <class T, int width>
-void launch_channels_last(const Forward<T>& f, int multiprocessors, cudaStream_t stream) {
+void launch_channels_last(ExecContext& exec, const Forward<T>& f) {
   constexpr std::int64_t least_rows = 16;  // of a warp, for the parameters to be worth reading
+  constexpr int rounds = 3;                // of blocks, which even out the multiprocessors' speeds
   const std::int64_t channel_blocks = divide_up(f.dim, lanes * vector_width<T>);
   const std::int64_t rows = static_cast<std::int64_t>(f.batch) * f.seqlen;
-  const std::int64_t slots =
-      std::max(multiprocessors * channels_last_blocks / channel_blocks, std::int64_t{1});
+  const std::int64_t blocks = rounds * channels_last_blocks * cuda::properties(exec.device()).multiprocessors;
+  const std::int64_t slots = std::max(blocks / channel_blocks, std::int64_t{1});
   const std::int64_t rows_per_warp = std::max(divide_up(rows, slots * block_warps), least_rows);
   const auto grid = static_cast<unsigned>(channel_blocks * divide_up(rows, rows_per_warp * block_warps));
-  channels_last<T, width, stream_depth, block_warps, channels_last_blocks>
-      <<<grid, dim3(lanes, block_warps), 0, stream>>>(f, static_cast<int>(channel_blocks),
-                                                      static_cast<int>(rows_per_warp));
-  cuda::check_launch("causal_conv1d, channels last");
+  cuda::launch_overlapped("causal_conv1d", exec,
+                          channels_last<T, width, stream_depth, block_warps, channels_last_blocks>,
+                          dim3(grid), dim3(lanes, block_warps), 0, f, static_cast<int>(channel_blocks),
+                          static_cast<int>(rows_per_warp));
 }
 
 template <class T, int width>
-void launch_channels_first(const Forward<T>& f, int max_shift, cudaStream_t stream) {
+void launch_channels_first(ExecContext& exec, const Forward<T>& f, int max_shift) {
   constexpr std::int64_t tile = channels_first_runs * lanes * vector_width<T>;
   const std::int64_t time_blocks = divide_up(f.seqlen + max_shift, tile);
   const dim3 grid(static_cast<unsigned>(divide_up(time_blocks * f.dim, block_warps)),
                   static_cast<unsigned>(f.batch));
-  channels_first<T, width, stream_depth, block_warps, channels_first_blocks>
-      <<<grid, dim3(lanes, block_warps), 0, stream>>>(f, static_cast<int>(time_blocks), channels_first_runs);
-  cuda::check_launch("causal_conv1d, channels first");
+  cuda::launch_overlapped("causal_conv1d", exec,
+                          channels_first<T, width, stream_depth, block_warps, channels_first_blocks>, grid,
+                          dim3(lanes, block_warps), 0, f, static_cast<int>(time_blocks), channels_first_runs);
 }
 
 template <class T, int width>
-void launch_final_state(const Forward<T>& f, cudaStream_t stream) {
+void launch_final_state(ExecContext& exec, const Forward<T>& f) {
   constexpr int threads = 128;
   const dim3 grid(static_cast<unsigned>(divide_up(f.dim, threads)),
                   static_cast<unsigned>(std::min(f.nseq, 65535)));
-  final_state<T, width><<<grid, threads, 0, stream>>>(f);
-  cuda::check_launch("causal_conv1d, final states");
+  cuda::launch_overlapped("causal_conv1d", exec, final_state<T, width>, grid, dim3(threads), 0, f);
 }
 
 /// Calls f with the C++ type of the dtype and the width, as types.
@@ -636,9 +641,9 @@ __global__ void update(const __grid_constant__ Update<T> f) {
   const int channel = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (channel >= f.dim) return;
   float weight[V][width], bias[V][1];
-  cuda::wait_for_previous_kernel();
   f.weight.load(channel, 1, f.dim, weight);
   f.bias.load(channel, 1, f.dim, bias);
+  cuda::wait_for_previous_kernel();
   for (int b = static_cast<int>(blockIdx.y); b < f.batch; b += static_cast<int>(gridDim.y)) {
     Vec<T, V> inputs[width], result;
 #pragma unroll
@@ -664,11 +669,11 @@ __global__ void update(const __grid_constant__ Update<T> f) {
 }
 
 template <class T, int width, int V>
-void launch_update(const Update<T>& f, ExecContext& exec) {
+void launch_update(ExecContext& exec, const Update<T>& f) {
   constexpr int threads = 64;
   const dim3 grid(static_cast<unsigned>(divide_up(f.dim, threads * V)),
                   static_cast<unsigned>(std::min(f.batch, 65535)));
-  cuda::launch_overlapped("causal_conv1d_update", exec, update<T, width, V>, grid, threads, 0, f);
+  cuda::launch_overlapped("causal_conv1d_update", exec, update<T, width, V>, grid, dim3(threads), 0, f);
 }
 
 /// Bytes of a vector of the update: small, so that one step of one sequence occupies many multiprocessors.
@@ -682,6 +687,7 @@ const char* causal_conv1d_cuda::why_not(Device device, const CausalConv1dArgs& a
   if (std::max({args.x.extent(0), args.x.extent(1), args.x.extent(2)}) > largest_extent) {
     return "it takes extents up to 2^30";
   }
+  if (args.x.extent(0) > 65535) return "it takes batches up to 65535";
   if (!is_channels_last(args) && !is_channels_first(args)) {
     return "channels or time must be dense in x and out, in rows aligned to 16 bytes";
   }
@@ -689,19 +695,18 @@ const char* causal_conv1d_cuda::why_not(Device device, const CausalConv1dArgs& a
 }
 
 void causal_conv1d_cuda::run(ExecContext& exec, const CausalConv1dArgs& args) {
-  const cudaStream_t stream = cuda::stream(exec);
   dispatch(args.x.dtype(), args.weight.extent(1),
            [&]<class T, int width>(std::type_identity<T>, std::integral_constant<int, width>) {
              const Forward<T> f(args);
              if (args.x.count() > 0) {
                if (is_channels_last(args)) {
-                 launch_channels_last<T, width>(f, cuda::properties(exec.device()).multiprocessors, stream);
+                 launch_channels_last<T, width>(exec, f);
                } else {
                  const int max_shift = is_aligned(args.x, 1, cuda::vector_bytes) ? 0 : vector_width<T> - 1;
-                 launch_channels_first<T, width>(f, max_shift, stream);
+                 launch_channels_first<T, width>(exec, f, max_shift);
                }
              }
-             if (args.final_states.count() > 0 && !f.writes_final) launch_final_state<T, width>(f, stream);
+             if (args.final_states.count() > 0 && !f.writes_final) launch_final_state<T, width>(exec, f);
            });
 }
 
@@ -722,9 +727,9 @@ void causal_conv1d_update_cuda::run(ExecContext& exec, const CausalConv1dUpdateA
              constexpr int V = update_bytes / static_cast<int>(sizeof(T));
              const Update<T> f(args);
              if (f.dim % V == 0 && is_dense(args.x) && is_dense(args.conv_state) && is_dense(args.out)) {
-               launch_update<T, width, V>(f, exec);
+               launch_update<T, width, V>(exec, f);
              } else {
-               launch_update<T, width, 1>(f, exec);
+               launch_update<T, width, 1>(exec, f);
              }
            });
 }
