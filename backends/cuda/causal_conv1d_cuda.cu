@@ -641,9 +641,9 @@ __global__ void update(const __grid_constant__ Update<T> f) {
   const int channel = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) * V;
   if (channel >= f.dim) return;
   float weight[V][width], bias[V][1];
+  cuda::wait_for_previous_kernel();
   f.weight.load(channel, 1, f.dim, weight);
   f.bias.load(channel, 1, f.dim, bias);
-  cuda::wait_for_previous_kernel();
   for (int b = static_cast<int>(blockIdx.y); b < f.batch; b += static_cast<int>(gridDim.y)) {
     Vec<T, V> inputs[width], result;
 #pragma unroll

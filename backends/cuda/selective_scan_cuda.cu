@@ -1,12 +1,16 @@
 // selective_scan with one pass over time. A block of threads owns some channels of one sequence and walks
-// through it in tiles of positions. Half of its warps, the edge, read the tensors, turn them into the step size
-// s = delta', the input s u and float32 tiles of B and C in shared memory, and later gate and write the sums; the
-// other half, the core, hold A and the states in registers and run the recurrence. The two work on neighbouring
-// tiles at the same time and hand over through named barriers.
+// through it in tiles of positions. Half of its warps, the edge, read the tensors, turn them into the step
+// size s = delta', the input s u and float32 tiles of B and C in shared memory, and later gate and write the
+// sums; the other half, the core, hold A and the states in registers and run the recurrence. The two work on
+// neighbouring tiles at the same time and hand over through named barriers.
 //
-// Exponentials are the limit: the special function unit makes one in the time of eight multiply-adds. So some
-// of them go through a polynomial.
+// The limit is the special function unit, which makes one exponential in the time of eight multiply-adds.
 #include "backends/cuda/selective_scan_cuda.hpp"
+
+#include <cuda_pipeline.h>
+
+#include <array>
+#include <span>
 
 #include "backends/cuda/parameter.cuh"
 #include "ophis/core/cuda.hpp"
@@ -68,13 +72,13 @@ struct Params {
   States initial_states, final_states;
   const std::int32_t* cu_seqlens;
   std::int64_t seqlen;
-  int dim, dstate, channel_blocks;
+  int dim, channel_blocks;
   bool delta_softplus;
 };
 
-/// How a block is made up. N: dstate, padded with zeros; each of its lanes holds `states` states of `channels`
-/// channels. The sum over the states is made of chains of `chain` states and then of pairs, so that its bits
-/// do not depend on how many lanes share a channel.
+/// How a block is made up. N: dstate; each lane of the core holds `states` states of `channels` channels. The
+/// sum over the states is made of chains of `chain` states and then of pairs, so that its bits do not depend
+/// on how many lanes share a channel.
 template <int N_, int states_, int channels_, int tile_, int chain_, int run_ = 4>
 struct Form {
   static constexpr int N = N_, states = states_, channels = channels_, tile = tile_, chain = chain_;
@@ -96,7 +100,7 @@ struct Form {
   static constexpr int sum_row = block_channels / 8 * sum_run;
   static constexpr int sum_size = tile * sum_row;
   static constexpr int stage_size = step_size + coefficient_size + sum_size;
-  static constexpr int shared_bytes = 2 * stage_size * static_cast<int>(sizeof(float));
+  static constexpr int stages_bytes = 2 * stage_size * static_cast<int>(sizeof(float));
 
   __device__ static int step_index(int channel) {
     const int unit = channel / 2;
@@ -156,31 +160,6 @@ __device__ inline float softplus_fit(float x) {
   return fmaf(p, t, fmaxf(x, 0.0f));
 }
 
-/// 2^(s a) for |s a| <= 126, without the special function unit: 1 + r P(r) with a minimax fit (1e-7), exact at
-/// 0.
-__device__ inline float exp2_polynomial(float s, float a) {
-  constexpr float round_to_integer = 12582912.0f;  // 1.5 * 2^23: leaves the nearest integer in the low bits
-  const float shifted = fmaf(s, a, round_to_integer);
-  const float r = fmaf(s, a, round_to_integer - shifted);
-  float p = 1.326472149e-3f;
-  p = fmaf(p, r, 9.671512991e-3f);
-  p = fmaf(p, r, 5.550733581e-2f);
-  p = fmaf(p, r, 0.2402224243f);
-  p = fmaf(p, r, 0.6931470037f);
-  p = fmaf(p, r, 1.0f);
-  return __uint_as_float(__float_as_uint(p) + (__float_as_uint(shifted) << 23));
-}
-
-/// Which exponentials are polynomials: a part that balances the units, the same for every form.
-template <int mix>
-__device__ constexpr bool in_polynomial(int n, int t) {
-  if (mix == 1) return n % 2 == 1 && t % 8 == 7;
-  if (mix == 2) return n % 4 == 3 && t % 2 == 1;
-  if (mix == 3) return n % 4 == 3 && t % 4 != 0;
-  if (mix == 4) return n % 4 == 3;
-  return false;
-}
-
 /// The sum of `count` values in pairs of neighbours, pairs of pairs, and so on.
 template <int count>
 __device__ float pairwise_sum(const float (&values)[count]) {
@@ -205,29 +184,27 @@ __device__ void load_floats(float (&to)[count], const float* from) {
   }
 }
 
-/// The recurrence of one lane. A lane works on a run of positions at a time; in it, on one chain of states after
-/// the other.
-template <class Form, int mix>
+/// The recurrence of one lane. A lane works on a run of positions at a time; in it, on one chain of states
+/// after the other.
+template <class Form>
 struct Core {
   static constexpr int S = Form::states, K = Form::channels, J = Form::chain, chains = S / J, run = Form::run;
   static constexpr int step_row = 2 * Form::block_channels;
   /// Whether B and C of a whole run fit into registers, to be read a run ahead.
   static constexpr bool early_coefficients = S <= 4;
 
-  float A[K][S], limit[K][S], h[K][S];
-  float steps[run][2 * K];      // {s, s u} of the channels
-  float B[run][S], C[run][S];   // with early_coefficients
-  float decay[K][J];            // of the first chain
+  float A[K][S], h[K][S];      // A times log2(e)
+  float steps[run][2 * K];     // {s, s u} of the channels
+  float B[run][S], C[run][S];  // with early_coefficients
+  float decay[K][J];           // of the first chain
 
-  /// The decays of one chain at position t of a run.
-  __device__ void decays(int t, int first, const float (&step)[2 * K], float (&to)[K][J]) const {
+  /// The decays of one chain at one position.
+  __device__ void decays(int first, const float (&step)[2 * K], float (&to)[K][J]) const {
 #pragma unroll
     for (int k = 0; k < K; ++k) {
 #pragma unroll
       for (int j = 0; j < J; ++j) {
-        const int n = first + j;
-        to[k][j] = in_polynomial<mix>(n, t) ? exp2_polynomial(fminf(step[2 * k], limit[k][n]), A[k][n])
-                                            : exp2_fast(step[2 * k] * A[k][n]);
+        to[k][j] = exp2_fast(step[2 * k] * A[k][first + j]);
       }
     }
   }
@@ -256,11 +233,11 @@ struct Core {
   __device__ void start(const float* first_steps, const float* first_coefficients) {
     load_steps(steps, first_steps);
     if constexpr (early_coefficients) load_coefficients(B, C, first_coefficients);
-    decays(0, 0, steps[0], decay);
+    decays(0, steps[0], decay);
   }
 
-  /// Writes this lane's part of the channels' sums. Steps are read a run ahead and decays computed a chain ahead,
-  /// so that the special function unit has work at any time.
+  /// Writes this lane's part of the channels' sums. Steps are read a run ahead and decays computed a chain
+  /// ahead, so that the special function unit has work at any time.
   __device__ void advance(const float* coefficients, const float* next_steps, const float* next_coefficients,
                           float* sums) {
     float next[run][2 * K], next_B[run][S], next_C[run][S], y[run][K];
@@ -274,9 +251,9 @@ struct Core {
         const int first = c * J;
         float ahead[K][J], b[J], e[J];
         if (c + 1 < chains)
-          decays(i, first + J, steps[i], ahead);
+          decays(first + J, steps[i], ahead);
         else
-          decays((i + 1) % run, 0, i + 1 < run ? steps[(i + 1) % run] : next[0], ahead);
+          decays(0, i + 1 < run ? steps[(i + 1) % run] : next[0], ahead);
         if constexpr (early_coefficients) {
 #pragma unroll
           for (int j = 0; j < J; ++j) b[j] = B[i][first + j], e[j] = C[i][first + j];
@@ -317,19 +294,19 @@ struct Core {
   }
 };
 
-template <class Form, int mix>
-__device__ void run_core(const Params& p, float* shared, std::int64_t sequence, int first_channel, int tiles) {
+template <class Form>
+__device__ void run_core(const Params& p, float* shared, std::int64_t sequence, int first_channel,
+                         int tiles) {
   constexpr int S = Form::states, K = Form::channels, G = Form::lanes_per_channel;
-  const int thread = static_cast<int>(threadIdx.x);
+  const int thread = static_cast<int>(threadIdx.x) - Form::edge_threads;
   const int lane = thread % G, channel = thread / G * K;  // of the block
-  Core<Form, mix> core;
+  Core<Form> core;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
 #pragma unroll
     for (int n = 0; n < S; ++n) {
       const int d = first_channel + channel + k, state = lane * S + n;
       core.A[k][n] = d < p.dim ? log2_e * p.A.at(d, state) : 0.0f;
-      core.limit[k][n] = 126.0f / fabsf(core.A[k][n]);
       core.h[k][n] = d < p.dim && p.initial_states.data ? *p.initial_states.at(sequence, d, state) : 0.0f;
     }
   }
@@ -347,7 +324,7 @@ __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, 
 #pragma unroll 1
     for (int t = 0; t < Form::tile; t += Form::run) {
       const float* const now = coefficients;
-      steps += Form::run * Core<Form, mix>::step_row;
+      steps += Form::run * Core<Form>::step_row;
       coefficients += Form::run * Form::coefficient_row;
       if (t == Form::tile - Form::run) {  // the next run is in the next tile, or does not exist
         steps = next_stage.steps() + step_offset;
@@ -373,16 +350,9 @@ __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, 
 /// Eight elements, along channels or along time, as they lie in memory.
 template <class T>
 struct Octet {
-  uint4 words[sizeof(T) / 2];
+  static constexpr int size = sizeof(T) / 2;
+  uint4 words[size];
 
-  __device__ void load(const T* from) {
-#pragma unroll
-    for (int i = 0; i < static_cast<int>(sizeof(T) / 2); ++i) words[i] = reinterpret_cast<const uint4*>(from)[i];
-  }
-  __device__ void clear() {
-#pragma unroll
-    for (uint4& word : words) word = {0, 0, 0, 0};
-  }
   __device__ float operator[](int i) const {
     if constexpr (std::is_same_v<T, bfloat16>) {  // in one instruction
       const std::uint32_t word = reinterpret_cast<const std::uint32_t*>(words)[i / 2];
@@ -396,7 +366,38 @@ struct Octet {
 #pragma unroll
     for (int i = 0; i < 8; ++i) reinterpret_cast<T*>(octet.words)[i] = from_float<T>(values[i]);
 #pragma unroll
-    for (int i = 0; i < static_cast<int>(sizeof(T) / 2); ++i) reinterpret_cast<uint4*>(to)[i] = octet.words[i];
+    for (int i = 0; i < size; ++i) reinterpret_cast<uint4*>(to)[i] = octet.words[i];
+  }
+};
+
+/// One thread's octets on their way from memory, in shared memory: `count` a tile, `depth` tiles. Only the
+/// thread itself writes and reads them, so that no barrier is needed.
+template <class T, class Form, int count>
+struct Ring {
+  static constexpr int depth = 4;
+  static constexpr int tile_words = count * Octet<T>::size * Form::edge_threads;
+  static constexpr int bytes = depth * tile_words * 16;
+
+  uint4* base;  // this thread's
+
+  __device__ uint4* at(int tile, int k) const {
+    return base + tile % depth * tile_words + k * Octet<T>::size * Form::edge_threads;
+  }
+  /// Begins to copy an octet, or writes zeros where it does not exist.
+  __device__ void fetch(int tile, int k, const T* from, bool exists) const {
+    uint4* const to = at(tile, k);
+#pragma unroll
+    for (int i = 0; i < Octet<T>::size; ++i) {
+      __pipeline_memcpy_async(to + i * Form::edge_threads, reinterpret_cast<const uint4*>(from) + i, 16,
+                              exists ? 0 : 16);
+    }
+  }
+  __device__ Octet<T> read(int tile, int k) const {
+    const uint4* const from = at(tile, k);
+    Octet<T> octet;
+#pragma unroll
+    for (int i = 0; i < Octet<T>::size; ++i) octet.words[i] = from[i * Form::edge_threads];
+    return octet;
   }
 };
 
@@ -409,7 +410,6 @@ struct Edge {
   static constexpr int count = (total + Form::edge_threads - 1) / Form::edge_threads;
   static constexpr int parameters = time_dense ? count : 8;
   static_assert(rows % Form::edge_threads == 0 || Form::edge_threads % rows == 0);
-  using Octets = Octet<T>[count];
 
   /// From octet 0 to octet k.
   __device__ static constexpr int channels_to(int k) {
@@ -441,8 +441,9 @@ struct Edge {
   float D[parameters], bias[parameters];
   Cursor u, delta, z, out;
 
-  __device__ Edge(const Params& p, std::int64_t batch, std::int64_t begin, int first_channel, int sequence_length)
-      : thread(static_cast<int>(threadIdx.x) - Form::core_threads),
+  __device__ Edge(const Params& p, std::int64_t batch, std::int64_t begin, int first_channel,
+                  int sequence_length)
+      : thread(static_cast<int>(threadIdx.x)),
         channel(thread % rows * (time_dense ? 1 : 8)),
         position(thread / rows * (time_dense ? 8 : 1)),
         channels(p.dim - first_channel),
@@ -467,30 +468,33 @@ struct Edge {
   }
   /// Whether octet k exists in the sequence.
   __device__ bool exists(int tile, int k) const {
-    return has(k) && channel + channels_to(k) < channels && tile * Form::tile + position + positions_to(k) < length;
+    return has(k) && channel + channels_to(k) < channels &&
+           tile * Form::tile + position + positions_to(k) < length;
   }
 
-  /// Zeros where there is nothing.
-  __device__ void load(Octets& to, Cursor& from, int tile) const {
+  /// Begins to copy a tile's octets of one tensor to ring octets first ...
+  template <class Ring>
+  __device__ void fetch(const Ring& ring, int first, Cursor& from, int tile) const {
 #pragma unroll
     for (int k = 0; k < count; ++k) {
-      to[k].clear();
-      if (exists(tile, k)) to[k].load(from.octet(k));
+      if (has(k)) ring.fetch(tile, first + k, from.octet(k), exists(tile, k));
     }
     from.advance();
   }
 
   /// s and s u.
-  __device__ void write_steps(const Octets& deltas, const Octets& us, int tile, float* steps) const {
+  template <class Ring>
+  __device__ void write_steps(const Ring& ring, int tile, float* steps) const {
 #pragma unroll
     for (int k = 0; k < count; ++k) {
       if (!has(k)) continue;
+      const Octet<T> deltas = ring.read(tile, k), us = ring.read(tile, count + k);
       float s[8], input[8];
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const float x = deltas[k][i] + bias[time_dense ? k : i], y = softplus_fit(x);
+        const float x = deltas[i] + bias[time_dense ? k : i], y = softplus_fit(x);
         s[i] = softplus ? y : x;
-        input[i] = s[i] * us[k][i];
+        input[i] = s[i] * us[i];
       }
       write_octet(s, input, k, steps);
     }
@@ -533,18 +537,23 @@ struct Edge {
   }
 
   /// Adds D u, gates and writes.
-  __device__ void finish(const Octets& us, const Octets& zs, int tile, const float* sums) {
+  template <class Ring>
+  __device__ void finish(const Ring& ring, int tile, const float* sums) {
+    float y[count][8];
 #pragma unroll
     for (int k = 0; k < count; ++k) {
       if (!has(k)) continue;
-      float y[8];
-      read_sums(y, sums, k);
+      const Octet<T> us = ring.read(tile, count + k), zs = ring.read(tile, 2 * count + k);
+      read_sums(y[k], sums, k);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        y[i] = fmaf(D[time_dense ? k : i], us[k][i], y[i]);
-        y[i] *= gate ? silu(zs[k][i]) : 1.0f;
+        y[k][i] = fmaf(D[time_dense ? k : i], us[i], y[k][i]);
+        y[k][i] *= gate ? silu(zs[i]) : 1.0f;
       }
-      if (exists(tile, k)) Octet<T>::store(out.octet(k), y);
+    }
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      if (exists(tile, k)) Octet<T>::store(out.octet(k), y[k]);
     }
     out.advance();
   }
@@ -554,16 +563,18 @@ struct Edge {
 /// positions of a state, to float32.
 template <class T, class Form, bool time_dense>
 struct CoefficientEdge {
-  static constexpr int rows = time_dense ? Form::coefficient_row : Form::coefficient_row / 8;  // octets abreast
+  static constexpr int rows =
+      time_dense ? Form::coefficient_row : Form::coefficient_row / 8;  // octets abreast
   static constexpr int total = Form::coefficient_size / 8;
   static constexpr int count = (total + Form::edge_threads - 1) / Form::edge_threads;
   using Octets = Octet<T>[count];
 
-  int thread = static_cast<int>(threadIdx.x) - Form::core_threads;
+  int thread = static_cast<int>(threadIdx.x);
   const T *B, *C;  // of this sequence and group
   std::int64_t B_time_stride, C_time_stride, B_state_stride, C_state_stride;
 
-  __device__ static const T* start(const Coefficient& c, std::int64_t batch, std::int64_t begin, int channel) {
+  __device__ static const T* start(const Coefficient& c, std::int64_t batch, std::int64_t begin,
+                                   int channel) {
     return static_cast<const T*>(c.data) + batch * c.batch_stride + begin * c.time_stride +
            channel / c.channels_per_group * c.group_stride;
   }
@@ -577,78 +588,84 @@ struct CoefficientEdge {
 
   __device__ int index(int k) const { return thread + k * Form::edge_threads; }
   __device__ int position(int k) const { return index(k) / rows * (time_dense ? 8 : 1); }
-  __device__ int state(int k) const { return index(k) % rows * (time_dense ? 1 : 8); }  // those of C after B's
+  __device__ int state(int k) const {
+    return index(k) % rows * (time_dense ? 1 : 8);
+  }  // those of C after B's
   __device__ bool has(int k) const { return total % Form::edge_threads == 0 || index(k) < total; }
 
-  /// `steps`: positions from the tile's start to the sequence's end. Zeros beyond.
-  __device__ void load(Octets& to, std::int64_t begin, int steps) const {
-#pragma unroll
-    for (int k = 0; k < count; ++k) {
-      const std::int64_t l = begin + position(k);
-      const int n = state(k);
-      to[k].clear();
-      if (has(k) && position(k) < steps)
-        to[k].load(n < Form::N ? B + l * B_time_stride + n * B_state_stride
-                               : C + l * C_time_stride + (n - Form::N) * C_state_stride);
-    }
-  }
-  __device__ void store(const Octets& from, float* coefficients) const {
+  /// `length`: of the sequence.
+  template <class Ring>
+  __device__ void fetch(const Ring& ring, int first, int tile, int length) const {
 #pragma unroll
     for (int k = 0; k < count; ++k) {
       if (!has(k)) continue;
+      const std::int64_t l = static_cast<std::int64_t>(tile) * Form::tile + position(k);
+      const int n = state(k);
+      const T* const from = n < Form::N ? B + l * B_time_stride + n * B_state_stride
+                                        : C + l * C_time_stride + (n - Form::N) * C_state_stride;
+      ring.fetch(tile, first + k, from, l < length);
+    }
+  }
+  template <class Ring>
+  __device__ void store(const Ring& ring, int first, int tile, float* coefficients) const {
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      if (!has(k)) continue;
+      const Octet<T> octet = ring.read(tile, first + k);
       float* const row = coefficients + position(k) * Form::coefficient_row;
       const int which = state(k) / Form::N, n = state(k) % Form::N;
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         if constexpr (time_dense)
-          row[i * Form::coefficient_row + Form::coefficient_index(which, n)] = from[k][i];
+          row[i * Form::coefficient_row + Form::coefficient_index(which, n)] = octet[i];
         else if (i % 2 == 0)
-          *reinterpret_cast<float2*>(row + Form::coefficient_index(which, n + i)) = {from[k][i], from[k][i + 1]};
+          *reinterpret_cast<float2*>(row + Form::coefficient_index(which, n + i)) = {octet[i], octet[i + 1]};
       }
     }
   }
 };
 
 template <class T, class Form, bool time_dense>
+using EdgeRing =
+    Ring<T, Form, 3 * Edge<T, Form, time_dense>::count + CoefficientEdge<T, Form, time_dense>::count>;
+
+template <class T, class Form, bool time_dense>
+constexpr int shared_bytes = Form::stages_bytes + EdgeRing<T, Form, time_dense>::bytes;
+
+template <class T, class Form, bool time_dense>
 __device__ void run_edge(const Params& p, float* shared, std::int64_t batch, std::int64_t begin, int length,
                          int first_channel, int tiles) {
   using Lane = Edge<T, Form, time_dense>;
-  using Coefficients = CoefficientEdge<T, Form, time_dense>;
+  using Tiles = EdgeRing<T, Form, time_dense>;
   Lane edge(p, batch, begin, first_channel, length);
-  const Coefficients coefficients(p, batch, begin, first_channel);
-  typename Lane::Octets delta, u, last_u, last_z;
-  typename Coefficients::Octets values;
-  edge.load(delta, edge.delta, 0);
-  edge.load(u, edge.u, 0);
-  coefficients.load(values, 0, length);
+  const CoefficientEdge<T, Form, time_dense> coefficients(p, batch, begin, first_channel);
+  const Tiles ring{reinterpret_cast<uint4*>(shared + 2 * Form::stage_size) + threadIdx.x};
+  const auto fetch = [&](int tile) {  // nothing where there is no such tile
+    edge.fetch(ring, 0, edge.delta, tile);
+    edge.fetch(ring, Lane::count, edge.u, tile);
+    if (edge.gate) edge.fetch(ring, 2 * Lane::count, edge.z, tile);
+    coefficients.fetch(ring, 3 * Lane::count, tile, length);
+    __pipeline_commit();
+  };
+  for (int tile = 0; tile < Tiles::depth - 1; ++tile) fetch(tile);
   for (int tile = 0; tile < tiles; ++tile) {
     const Stage<Form> stage(shared, tile);
-    edge.write_steps(delta, u, tile, stage.steps());
-    coefficients.store(values, stage.coefficients());
+    __pipeline_wait_prior(Tiles::depth - 2);
+    edge.write_steps(ring, tile, stage.steps());
+    coefficients.store(ring, 3 * Lane::count, tile, stage.coefficients());
     barrier_arrive<Form::threads>(ready_barrier(tile));
-
-    const int next = (tile + 1) * Form::tile;
-    coefficients.load(values, next, length - next);
-    typename Lane::Octets next_u;
-    edge.load(delta, edge.delta, tile + 1);
-    edge.load(next_u, edge.u, tile + 1);
     if (tile > 0) {
       barrier_sync<Form::threads>(done_barrier(tile - 1));
-      edge.finish(last_u, last_z, tile - 1, Stage<Form>(shared, tile - 1).sums());
+      edge.finish(ring, tile - 1, Stage<Form>(shared, tile - 1).sums());
     }
-    if (edge.gate) edge.load(last_z, edge.z, tile);
-#pragma unroll
-    for (int k = 0; k < Lane::count; ++k) {
-      last_u[k] = u[k];
-      u[k] = next_u[k];
-    }
+    fetch(tile + Tiles::depth - 1);  // where tile - 1 was
   }
   if (tiles == 0) return;
   barrier_sync<Form::threads>(done_barrier(tiles - 1));
-  edge.finish(last_u, last_z, tiles - 1, Stage<Form>(shared, tiles - 1).sums());
+  edge.finish(ring, tiles - 1, Stage<Form>(shared, tiles - 1).sums());
 }
 
-template <class T, class Form, int mix, bool time_dense, int blocks_per_multiprocessor>
+template <class T, class Form, bool time_dense, int blocks_per_multiprocessor>
 __global__ void __launch_bounds__(Form::threads, blocks_per_multiprocessor)
     selective_scan_kernel(const __grid_constant__ Params p) {
   extern __shared__ __align__(16) float shared[];
@@ -662,29 +679,109 @@ __global__ void __launch_bounds__(Form::threads, blocks_per_multiprocessor)
     end = p.cu_seqlens[sequence + 1];
   }
   const int length = static_cast<int>(end - begin), tiles = (length + Form::tile - 1) / Form::tile;
-  if (threadIdx.x < Form::core_threads)
-    run_core<Form, mix>(p, shared, sequence, first_channel, tiles);
-  else
+  // The edge comes first: among warps that are ready the oldest is preferred, and the core is always ready.
+  if (threadIdx.x < Form::edge_threads)
     run_edge<T, Form, time_dense>(p, shared, batch, begin, length, first_channel, tiles);
+  else
+    run_core<Form>(p, shared, sequence, first_channel, tiles);
 }
 
-/// Whether a block's channels all lie in one group.
-bool fits_groups(const Params& p, int block_channels) {
-  const auto fits = [&](const Coefficient& c) {
-    return c.channels_per_group >= p.dim || c.channels_per_group % block_channels == 0;
-  };
-  return fits(p.B) && fits(p.C);
-}
+/// One of the kernels, and what choosing it needs to know.
+struct Variant {
+  int block_channels, shared_bytes;
+  int blocks_per_multiprocessor;
+  int cost;  // of a position of one round of blocks, in ns on an H100
+  void (*launch)(Params p, std::int64_t nseq, cudaStream_t stream);
+};
 
-template <class T, class Form, int mix, bool time_dense, int blocks_per_multiprocessor>
+template <class T, class Form, bool time_dense, int blocks_per_multiprocessor>
 void launch(Params p, std::int64_t nseq, cudaStream_t stream) {
-  const auto kernel = selective_scan_kernel<T, Form, mix, time_dense, blocks_per_multiprocessor>;
-  cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Form::shared_bytes),
+  const auto kernel = selective_scan_kernel<T, Form, time_dense, blocks_per_multiprocessor>;
+  cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   shared_bytes<T, Form, time_dense>),
               "cudaFuncSetAttribute");
   p.channel_blocks = (p.dim + Form::block_channels - 1) / Form::block_channels;
   const dim3 grid(static_cast<unsigned>(nseq * p.channel_blocks));
-  kernel<<<grid, Form::threads, Form::shared_bytes, stream>>>(p);
+  kernel<<<grid, Form::threads, shared_bytes<T, Form, time_dense>, stream>>>(p);
   cuda::check_launch("selective_scan");
+}
+
+template <class T, class Form, bool time_dense, int blocks_per_multiprocessor, int cost>
+constexpr Variant make_variant() {
+  return {Form::block_channels, shared_bytes<T, Form, time_dense>, blocks_per_multiprocessor, cost,
+          launch<T, Form, time_dense, blocks_per_multiprocessor>};
+}
+
+/// The kernels for a dstate. Those of one list give the same bits, so that one may be chosen by the batch.
+template <class T, bool time_dense>
+std::span<const Variant> variants(std::int64_t dstate, std::int64_t dim) {
+  // One lane a channel, and several for what has too few channels to fill the device.
+  static constexpr std::array wide{make_variant<T, Form<16, 16, 1, 16, 4>, time_dense, 2, 195>(),
+                                   make_variant<T, Form<16, 4, 1, 32, 4>, time_dense, 1, 36>()};
+  static constexpr std::array narrow{make_variant<T, Form<16, 16, 1, 16, 2>, time_dense, 2, 195>(),
+                                     make_variant<T, Form<16, 2, 1, 64, 2, 8>, time_dense, 1, 29>()};
+  static constexpr std::array of_32{make_variant<T, Form<32, 16, 1, 16, 4>, time_dense, 2, 1>()};
+  static constexpr std::array of_64{make_variant<T, Form<64, 16, 1, 16, 4>, time_dense, 2, 1>()};
+  static constexpr std::array of_128{make_variant<T, Form<128, 16, 1, 16, 4>, time_dense, 2, 1>()};
+  if (dstate == 16) return dim > 2048 ? std::span<const Variant>(wide) : std::span<const Variant>(narrow);
+  if (dstate == 32) return of_32;
+  if (dstate == 64) return of_64;
+  if (dstate == 128) return of_128;
+  return {};
+}
+
+std::int64_t sequences(const SelectiveScanArgs& args) {
+  return args.cu_seqlens ? args.cu_seqlens.extent(0) - 1 : args.u.extent(0);
+}
+
+/// The fastest variant whose blocks fit the device and lie in one group each, or nullptr.
+template <class T, bool time_dense>
+const Variant* choose(Device device, const SelectiveScanArgs& args) {
+  const cuda::DeviceProperties& properties = cuda::properties(device);
+  const std::int64_t dim = args.u.extent(2);
+  const auto fits = [&](const Tensor& coefficient, int channels) {
+    const std::int64_t groups = coefficient.extent(2);
+    return groups == 1 || dim / groups % channels == 0;
+  };
+  const Variant* best = nullptr;
+  std::int64_t best_cost = 0;
+  for (const Variant& v : variants<T, time_dense>(args.A.extent(1), dim)) {
+    if (v.shared_bytes > properties.shared_memory_per_block) continue;
+    if (!fits(args.B, v.block_channels) || !fits(args.C, v.block_channels)) continue;
+    const std::int64_t blocks = sequences(args) * ((dim + v.block_channels - 1) / v.block_channels);
+    const std::int64_t at_once = std::int64_t{properties.multiprocessors} * v.blocks_per_multiprocessor;
+    const std::int64_t cost = (blocks + at_once - 1) / at_once * v.cost;
+    if (blocks >= std::int64_t{1} << 31 || (best && cost >= best_cost)) continue;
+    best = &v;
+    best_cost = cost;
+  }
+  return best;
+}
+
+/// Whether octets along an axis can be read in 16-byte accesses.
+bool in_octets(const Tensor& tensor, int axis) {
+  if (!tensor) return true;
+  const auto width = static_cast<std::int64_t>(16 / size_of(tensor.dtype()));
+  for (int i = 0; i < tensor.rank(); ++i) {
+    if (i == axis ? tensor.stride(i) != 1 : tensor.extent(i) > 1 && tensor.stride(i) % width != 0)
+      return false;
+  }
+  return tensor.extent(axis) % 8 == 0 && reinterpret_cast<std::uintptr_t>(tensor.raw()) % 16 == 0;
+}
+
+bool all_in_octets(const SelectiveScanArgs& args, bool time_dense) {
+  const int axis = time_dense ? 1 : 2, coefficient_axis = time_dense ? 1 : 3;
+  return in_octets(args.u, axis) && in_octets(args.delta, axis) && in_octets(args.z, axis) &&
+         in_octets(args.out, axis) && in_octets(args.B, coefficient_axis) &&
+         in_octets(args.C, coefficient_axis);
+}
+
+/// Calls f with the type of the activations and whether they are dense along time.
+template <class F>
+decltype(auto) with_layout(const SelectiveScanArgs& args, F f) {
+  return dispatch_compute_dtype(args.u.dtype(), [&]<class T>(std::type_identity<T> type) {
+    return all_in_octets(args, false) ? f(type, std::false_type{}) : f(type, std::true_type{});
+  });
 }
 
 Params make_params(const SelectiveScanArgs& args, bool time_dense) {
@@ -703,10 +800,32 @@ Params make_params(const SelectiveScanArgs& args, bool time_dense) {
           args.cu_seqlens ? args.cu_seqlens.data<std::int32_t>() : nullptr,
           args.u.extent(1),
           static_cast<int>(dim),
-          static_cast<int>(args.A.extent(1)),
           0,
           args.delta_softplus};
 }
 
 }  // namespace
+
+const char* why_not(Device device, const SelectiveScanArgs& args) {
+  if (device.type != DeviceType::cuda) return "not on a CUDA device";
+  if (args.B.rank() == 2 || args.C.rank() == 2) return "B or C is constant";
+  if (args.u.extent(1) >= std::int64_t{1} << 30 || args.u.extent(2) >= std::int64_t{1} << 30)
+    return "seqlen or dim is too large";
+  const bool channels_dense = all_in_octets(args, false);
+  if (!channels_dense && (args.cu_seqlens || !all_in_octets(args, true)))
+    return "the layout does not allow 16-byte accesses";
+  const bool any = with_layout(args, [&]<class T, class TimeDense>(std::type_identity<T>, TimeDense) {
+    return choose<T, TimeDense::value>(device, args) != nullptr;
+  });
+  return any ? nullptr : "dstate is not 16, 32, 64 or 128, or groups are too small";
+}
+
+void run(ExecContext& exec, const SelectiveScanArgs& args) {
+  if (sequences(args) == 0 || args.u.extent(2) == 0) return;
+  with_layout(args, [&]<class T, class TimeDense>(std::type_identity<T>, TimeDense) {
+    const Params params = make_params(args, TimeDense::value);
+    choose<T, TimeDense::value>(exec.device(), args)->launch(params, sequences(args), cuda::stream(exec));
+  });
+}
+
 }  // namespace ophis::selective_scan_cuda

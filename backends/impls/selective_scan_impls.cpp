@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/cuda/selective_scan_cuda.hpp"
 #include "backends/cuda/selective_state_update_cuda.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
 #include "ops/selective_scan/selective_scan_kokkos.hpp"
@@ -7,8 +8,11 @@
 namespace ophis {
 
 std::span<const Implementation<SelectiveScanArgs>> selective_scan_impls() {
-  static constexpr std::array list{
-      Implementation<SelectiveScanArgs>{"kokkos", takes_everything, selective_scan_kokkos::scan},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<SelectiveScanArgs>{"cuda", selective_scan_cuda::why_not, selective_scan_cuda::run},
+#endif
+        Implementation<SelectiveScanArgs>{"kokkos", takes_everything, selective_scan_kokkos::scan},
   };
   return list;
 }
