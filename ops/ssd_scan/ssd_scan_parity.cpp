@@ -28,7 +28,8 @@ namespace {
 struct Options {
   bool D = false, D_by_element = false, z = false, bias = false, limits = false;
   bool states = false, seq_idx = false, varlen = false;
-  bool slices = false;  // x, B and C are slices of wider tensors; z and dt are transposed
+  bool slices = false;          // x, B and C are slices of wider tensors; z and dt are transposed
+  bool aligned_slices = false;  // x, B, C and z are, and lie at multiples of 16 bytes
 };
 
 struct Case {
@@ -46,11 +47,16 @@ const Case cases[] = {
     {"seqlen 37, chunk_size 1", 2, 37, 2, 8, 1, 16, 1, {.bias = true, .states = true}},
     {"seqlen 37, chunk_size 5", 2, 37, 2, 8, 1, 16, 5, {.D = true, .states = true}},
     {"mamba2 head", 1, 130, 1, 64, 1, 128, 256, {.D = true, .z = true, .bias = true, .states = true}},
+    {"model slices", 2, 197, 6, 64, 2, 128, 256,
+     {.D_by_element = true, .z = true, .bias = true, .states = true, .aligned_slices = true}},
+    {"dstate 64", 3, 100, 5, 64, 1, 64, 256, {.D = true, .bias = true, .aligned_slices = true}},
+    {"one aligned position", 2, 1, 4, 64, 1, 128, 256, {.D = true, .bias = true, .states = true}},
+    {"seqlen 700", 1, 700, 1, 64, 1, 128, 256, {.z = true, .bias = true, .states = true}},
     {"seq_idx", 2, 200, 2, 20, 1, 16, 64, {.D = true, .states = true, .seq_idx = true, .slices = true}},
     {"cu_seqlens", 1, 230, 4, 20, 2, 16, 64, {.z = true, .bias = true, .states = true, .varlen = true}},
 };
 
-const Layout slice{{}, 7};
+const Layout slice{{}, 7}, aligned_slice{{}, 8};
 
 /// Ten for dt, its exponential, the products and the gate; then a state is the sum of up to seqlen terms and
 /// an output that of dstate terms more, whose roundings are independent and add up as their square root.
@@ -70,8 +76,8 @@ Problem<SsdScanArgs> make_problem(TensorPool& pool, DType dtype, const Case& c) 
     args.cu_seqlens = pool.integers({6}, {0, 1, 1, 20, end / 2, end});
     nseq = 5;
   }
-  const Layout layout = with.slices ? slice : Layout{};
-  const Layout transposed = with.slices ? Layout{{0, 2, 3, 1}, 3} : Layout{};
+  const Layout layout = with.slices ? slice : with.aligned_slices ? aligned_slice : Layout{};
+  const Layout transposed = with.slices ? Layout{{0, 2, 3, 1}, 3} : layout;
   const Dims inner{c.batch, c.seqlen, c.nheads, c.headdim};
   const Dims states{nseq, c.nheads, c.headdim, c.dstate};
   args.x = pool.uniform(dtype, inner, -1, 1, layout);
@@ -110,7 +116,7 @@ Problem<SsdScanArgs> make_problem(TensorPool& pool, DType dtype, const Case& c) 
 Problem<SsdStateUpdateArgs> make_update_problem(TensorPool& pool, DType dtype, std::int64_t headdim,
                                                 std::int64_t dstate, const Options& with) {
   const std::int64_t batch = 3, nheads = 4, ngroups = 2;
-  const Layout layout = with.slices ? slice : Layout{};
+  const Layout layout = with.slices ? slice : with.aligned_slices ? aligned_slice : Layout{};
   SsdStateUpdateArgs args;
   args.state = pool.uniform(DType::float32, {batch, nheads, headdim, dstate}, -1, 1,
                             with.slices ? Layout{{0, 1, 3, 2}, 1} : Layout{});
