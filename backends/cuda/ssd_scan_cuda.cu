@@ -8,14 +8,15 @@
 namespace ophis::ssd_scan_cuda {
 namespace {
 
-/// Whether rows of the innermost axis can be read 16 bytes at a time.
-bool has_wide_rows(const Tensor& tensor) {
+/// Whether rows of the innermost axis can be read so many bytes at a time.
+bool has_rows(const Tensor& tensor, std::int64_t bytes) {
   if (!tensor) return true;
-  const auto is_wide = [&](int axis) { 
-    return tensor.extent(axis) == 1 || (tensor.stride(axis) > 0 && tensor.stride(axis) % 8 == 0);
+  const std::int64_t count = bytes / static_cast<std::int64_t>(size_of(tensor.dtype()));
+  const auto is_wide = [&](int axis) {
+    return tensor.extent(axis) == 1 || (tensor.stride(axis) > 0 && tensor.stride(axis) % count == 0);
   };
   return tensor.stride(-1) == 1 && is_wide(0) && is_wide(1) && is_wide(2) &&
-         reinterpret_cast<std::uintptr_t>(tensor.raw()) % 16 == 0;
+         reinterpret_cast<std::uintptr_t>(tensor.raw()) % static_cast<std::uintptr_t>(bytes) == 0;
 }
 
 const char* why_not(Device device, const SsdScanArgs& args) {
@@ -28,10 +29,12 @@ const char* why_not(Device device, const SsdScanArgs& args) {
   if (args.x.extent(3) % panel != 0) return "takes headdims that are multiples of 64";
   if (args.B.extent(3) != 64 && args.B.extent(3) != 128) return "takes dstate 64 and 128";
   if (!(args.dt_min >= 0.0)) return "takes no negative dt_min";
-  if (!has_wide_rows(args.x) || !has_wide_rows(args.B) || !has_wide_rows(args.C) || !has_wide_rows(args.z) ||
-      !has_wide_rows(args.out)) {
+  if (!has_rows(args.x, 16) || !has_rows(args.B, 16) || !has_rows(args.C, 16) || !has_rows(args.z, 16) ||
+      !has_rows(args.out, 16)) {
     return "takes x, B, C, z and out with a dense last axis and all else aligned to 16 bytes";
   }
+  if (!has_rows(args.initial_states, 8) || !has_rows(args.final_states, 8))
+    return "takes states with a dense last axis and all else aligned to 8 bytes";
   return nullptr;
 }
 
@@ -47,7 +50,7 @@ Parameter parameter(const Tensor& tensor) {
 
 States states(const Tensor& tensor) {
   if (!tensor) return {};
-  return {tensor.data<float>(), tensor.stride(0), tensor.stride(1), tensor.stride(2), tensor.stride(3)};
+  return {tensor.data<float>(), tensor.stride(0), tensor.stride(1), tensor.stride(2)};
 }
 
 /// Long sequences with few heads are cut into segments so that all multiprocessors have work; this costs a
@@ -88,6 +91,7 @@ Plan make_plan(ExecContext& exec, const SsdScanArgs& args, Launch& launch) {
 
   Workspace& workspace = exec.workspace();
   const std::int64_t state = panel * args.B.extent(3);
+  plan.products = workspace.take<float>(rows * plan.segment_chunks * plan.ngroups * product_count);
   if (plan.segments > 1) {
     plan.segment_states = workspace.take<float>(rows * panels * state);
     plan.segment_decays = workspace.take<float>(rows * panels);
@@ -105,8 +109,8 @@ CUtensorMap encode(const Tensor& tensor) {
   static const auto encode_tiled = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult result;
-    cuda::check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
-                                                 &result),
+    cuda::check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                                 cudaEnableDefault, &result),
                 "ssd_scan: look-up of cuTensorMapEncodeTiled");
     return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
   }();
@@ -146,9 +150,8 @@ void run_sm90(ExecContext& exec, const SsdScanArgs& args) {
   const Plan plan = make_plan(exec, args, launch);
   const TensorMaps maps{encode(args.x), encode(args.B), encode(args.C), encode(args.out)};
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    scan_sm90<T>(plan, maps, launch, dstate);
-  });
+  dispatch_half(args.x.dtype(),
+                [&]<class T>(std::type_identity<T>) { scan_sm90<T>(plan, maps, launch, dstate); });
 }
 
 const char* why_not_sm80(Device device, const SsdScanArgs& args) {
@@ -163,9 +166,7 @@ void run_sm80(ExecContext& exec, const SsdScanArgs& args) {
   Launch launch;
   const Plan plan = make_plan(exec, args, launch);
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    scan_sm80<T>(plan, launch, dstate);
-  });
+  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) { scan_sm80<T>(plan, launch, dstate); });
 }
 
 }  // namespace ophis::ssd_scan_cuda

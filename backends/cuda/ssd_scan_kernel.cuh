@@ -7,9 +7,9 @@
 //     H <- exp2(a_end) H + (diag(exp2(a_end - a) dt) X)' B
 //
 // Y is computed transposed so that H, from the accumulators of the last product, is the first operand of the
-// next without leaving its registers. 128 threads (a warpgroup) work on a panel; the panels of a block are of
-// one group and share C, B and C . B'. One more warpgroup, the helper, is a chunk or two ahead: one of its
-// warps fetches, the others compute the decays and multiply C . B'.
+// next without leaving its registers. C . B' is the same for all heads of a group; a kernel before this one
+// has computed it. 128 threads (a warpgroup) work on a panel; the panels of a block are of one group and
+// share C, B and C . B'. More warps are a chunk or two ahead: one fetches, others compute the decays.
 #pragma once
 
 #include "backends/cuda/ssd_scan_plan.hpp"
@@ -40,16 +40,10 @@ struct Weights {
   float decay[chunk];   // exp2(a_t)
 };
 
-/// C . B' of a chunk: the blocks of 16 x 16 on and below the diagonal.
-struct Products {
-  /// In this order of (row, column): (0,0) (1,1) (2,2) (3,3) (1,0) (2,1) (3,2) (2,0) (3,1) (3,0).
-  float blocks[10][16][16];
-};
-
 template <int N, int heads>
 struct Stage {
   Tile C[N / 64], B[N / 64], x[heads];
-  Products products;
+  float products[product_count];
   Weights weights[heads];
 };
 
@@ -66,9 +60,9 @@ struct Unit {
   int first, last;  // panels
 };
 
-/// Units in order, each with its chunks in order; blocks take equal shares. A share's last unit, if cut, comes
-/// first, and its first unit, if cut, last: so no block waits long for a state that another one hands over,
-/// and each waits only for the one before it, which has begun earlier.
+/// Units in order, each with its chunks in order; blocks take equal shares. A share's last unit, if cut,
+/// comes first, and its first unit, if cut, last: so no block waits long for a state that another one hands
+/// over, and each waits only for the one before it, which has begun earlier.
 struct Share {
   int begin, end;  // of all chunks of all units
   int head, tail;  // chunks of the cut units at its end and at its begin
@@ -150,9 +144,7 @@ struct Scan {
     __device__ Stage<N, heads>& memory() const { return scan.memory.stage[stage]; }
     __device__ std::uint32_t loaded() const { return shared_address(&scan.memory.loaded[stage]); }
     __device__ std::uint32_t ready() const { return shared_address(&scan.memory.ready[stage]); }
-    __device__ void wait_empty() const {
-      Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1);
-    }
+    __device__ void wait_empty() const { Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1); }
     __device__ void wait_loaded() const { Arch::wait(loaded(), parity); }
     __device__ void wait_ready() const { Arch::wait(ready(), parity); }
     __device__ void release() const {
@@ -168,7 +160,8 @@ struct Scan {
   };
 
   __device__ void run() {
-    const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);  // for the compiler to see that a warp is of one mind
+    const int warp =
+        __shfl_sync(~0u, threadIdx.x / 32, 0);  // for the compiler to see that a warp is of one mind
     if (warp < heads * 4) {
       Arch::template share_registers<heads, true>();
       consume(warp / 4);
@@ -176,8 +169,8 @@ struct Scan {
       Arch::template share_registers<heads, false>();
       if (warp == heads * 4) {
         fetch();
-      } else {
-        prepare(warp - heads * 4 - 1);
+      } else if (warp - heads * 4 <= heads) {
+        weigh(warp - heads * 4 - 1);
       }
     }
   }
@@ -185,53 +178,54 @@ struct Scan {
   /// One warp: copies what each chunk needs.
   __device__ void fetch() const {
     for (Cursor cursor(*this); cursor; cursor.advance()) {
+      const Unit& u = cursor.unit;
+      const std::int64_t row =
+          (static_cast<std::int64_t>(u.batch) * plan.segments + u.segment) * plan.segment_chunks +
+          cursor.index;
+      const float* const products = plan.products + (row * plan.ngroups + u.group) * product_count;
       cursor.wait_empty();
-      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, cursor.memory(), cursor.loaded(),
-                                                      cursor.unit, cursor.position());
+      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, cursor.memory(), cursor.loaded(), u,
+                                                      cursor.position(), products);
     }
   }
 
-  /// Three warps: each computes the weights of a panel, as far as there are panels, and its part of C . B'.
-  static constexpr int prepare_warps = 3;
-  __device__ void prepare(int warp) const {
-    const bool weighs = warp < heads;
+  /// One warp: computes the weights of each chunk for one of the panels.
+  __device__ void weigh(int group) const {
     Cursor ahead(*this);
-    T next[2], steps[2];
+    std::uint32_t next[2];
     float bias = 0.0f, A = 0.0f;
-    if (weighs) load_steps(ahead, warp, next);
+    load_steps(ahead, group, next);
     for (Cursor cursor(*this); cursor; cursor.advance()) {
-      if (weighs) {
-        steps[0] = next[0], steps[1] = next[1];
-        ahead.advance();
-        if (ahead) load_steps(ahead, warp, next);
-        if (cursor.first) {
-          const int head = cursor.panel_of(warp) / plan.panels_per_head;
-          if (plan.dt_bias.data) bias = value(plan.dt_bias, head, 0);
-          A = value(plan.A, head, 0) * log2_e;
-        }
-        const float dt[2] = {time_step(steps[0], bias, cursor.position() + 2 * (threadIdx.x % 32)),
-                             time_step(steps[1], bias, cursor.position() + 2 * (threadIdx.x % 32) + 1)};
-        cursor.wait_empty();
-        weigh(dt, A, cursor.memory().weights[warp]);
+      const std::uint32_t raw[2] = {next[0], next[1]};
+      ahead.advance();
+      if (ahead) load_steps(ahead, group, next);
+      if (cursor.first) {
+        const int head = cursor.panel_of(group) / plan.panels_per_head;
+        if (plan.dt_bias.data) bias = value(plan.dt_bias, head, 0);
+        A = value(plan.A, head, 0) * log2_e;
       }
-      cursor.wait_loaded();
-      if constexpr (with_outputs) multiply_C_B(cursor.memory(), warp);
+      const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
+      const float dt[2] = {time_step(raw[0], bias, l), time_step(raw[1], bias, l + 1)};
+      cursor.wait_empty();
+      weigh(dt, A, cursor.memory().weights[group]);
       __syncwarp();
       if (threadIdx.x % 32 == 0) barrier_arrive(cursor.ready());
     }
   }
 
-  /// dt of the two positions that a lane has.
-  __device__ void load_steps(const Cursor& cursor, int group, T (&to)[2]) const {
+  /// The bits of dt of the two positions that a lane has.
+  __device__ void load_steps(const Cursor& cursor, int group, std::uint32_t (&to)[2]) const {
     const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
     const int head = cursor.panel_of(group) / plan.panels_per_head;
     const T* const from = static_cast<const T*>(plan.dt) + cursor.unit.batch * plan.dt_rows.batch +
                           l * plan.dt_rows.position + head * plan.dt_rows.head;
-    if (l < plan.seqlen) to[0] = from[0];
-    if (l + 1 < plan.seqlen) to[1] = from[plan.dt_rows.position];
+    to[0] = l < plan.seqlen ? from[0].bits : 0;
+    to[1] = l + 1 < plan.seqlen ? from[plan.dt_rows.position].bits : 0;
   }
 
-  __device__ float time_step(T raw, float bias, std::int64_t l) const {
+  __device__ float time_step(std::uint32_t bits, float bias, std::int64_t l) const {
+    T raw;
+    raw.bits = static_cast<std::uint16_t>(bits);
     float dt = to_float(raw) + bias;
     if (plan.dt_softplus) dt = softplus_fast(dt);
     return l < plan.seqlen ? fminf(fmaxf(dt, plan.dt_min), plan.dt_max) : 0.0f;
@@ -258,64 +252,12 @@ struct Scan {
     reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
   }
 
-  /// Three warps: C . B'. In pairs of blocks, as two share a fragment of C and registers are few.
-  __device__ static void multiply_C_B(Stage<N, heads>& stage, int warp) {
-    if (warp == 0) {
-      multiply_C_B(stage, 2, 0);
-      multiply_C_B(stage, 2, 2);
-    } else if (warp == 1) {
-      multiply_C_B(stage, 1, 0);
-      multiply_C_B(stage, 0, 0);
-    } else {
-      multiply_C_B(stage, 3, 0);
-      multiply_C_B(stage, 3, 2);
-    }
-  }
-
-  /// Blocks (row, column) and (row, column + 1).
-  __device__ static void multiply_C_B(Stage<N, heads>& stage, int row, int column) {
-    const int lane = threadIdx.x % 32;
-    float d[2][2][4] = {};
-#pragma unroll 4
-    for (int k = 0; k < N / 16; ++k) {
-      std::uint32_t a[4], b[2][4];
-      load_matrices(a, shared_address(&stage.C[k / 4]) +
-                           tile_offset(16 * row + lane / 8 % 2 * 8 + lane % 8, k % 4 * 2 + lane / 16));
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int at = 16 * (column + i) + lane / 16 * 8 + lane % 8;
-        load_matrices(b[i], shared_address(&stage.B[k / 4]) + tile_offset(at, k % 4 * 2 + lane / 8 % 2));
-      }
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        mma_16816<T>(d[i][0], a, b[i][0], b[i][1]);
-        mma_16816<T>(d[i][1], a, b[i][2], b[i][3]);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int diagonal = row - (column + i);
-      if (diagonal < 0) continue;
-      auto& block = stage.products.blocks[4 * diagonal - diagonal * (diagonal - 1) / 2 + column + i];
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        const int c = 8 * j + lane % 4 * 2;
-        *reinterpret_cast<float2*>(&block[lane / 4][c]) = {d[i][j][0], d[i][j][1]};
-        *reinterpret_cast<float2*>(&block[lane / 4 + 8][c]) = {d[i][j][2], d[i][j][3]};
-      }
-    }
-  }
-
   /// Where a thread of a warpgroup is: its warp has rows 16 w ... of the panel; of accumulator tile j it has
   /// rows g and g + 8 there, columns 8 j + 2 c and the one after.
   struct Lane {
     int group, thread, w, g, c;
     __device__ explicit Lane(int group)
-        : group(group),
-          thread(threadIdx.x % 128),
-          w(thread / 32),
-          g(thread % 32 / 4),
-          c(thread % 4) {}
+        : group(group), thread(threadIdx.x % 128), w(thread / 32), g(thread % 32 / 4), c(thread % 4) {}
     __device__ int row(int i) const { return 16 * w + g + 8 * i; }
     __device__ void barrier() const { named_barrier(1 + group, 128); }
   };
@@ -337,6 +279,7 @@ struct Scan {
     Cursor cursor(*this);
     if (cursor && with_outputs) {
       Masked masked;
+      cursor.wait_loaded();
       cursor.wait_ready();
       mask(lane, cursor.memory(), masked);
       store(lane, masked, memory.M[group][0]);
@@ -425,7 +368,9 @@ struct Scan {
     const bool more = cursor.step + 1 < share.size();
     if (more) {
       const int next = cursor.stage + 1 == Arch::stages ? 0 : cursor.stage + 1;
-      Arch::wait(shared_address(&memory.ready[next]), cursor.parity ^ (next == 0 ? 1 : 0));
+      const std::uint32_t parity = cursor.parity ^ (next == 0 ? 1 : 0);
+      Arch::wait(shared_address(&memory.loaded[next]), parity);
+      Arch::wait(shared_address(&memory.ready[next]), parity);
       mask(lane, memory.stage[next], masked);
     }
     Arch::template wait_groups<1>();
@@ -492,8 +437,7 @@ struct Scan {
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const float2 w =
-            *reinterpret_cast<const float2*>(&weights.to_end[16 * k + 8 * (i / 2) + 2 * lane.c]);
+        const float2 w = *reinterpret_cast<const float2*>(&weights.to_end[16 * k + 8 * (i / 2) + 2 * lane.c]);
         const float2 v = unpack<T>(x[k][i]);
         to[k][i] = pack<T>(v.x * w.x, v.y * w.y);
       }
@@ -517,7 +461,7 @@ struct Scan {
 #pragma unroll
     for (int r = 0; r < 5; ++r) {
       const int2 at = place(lane, r);
-      const float4 product = reinterpret_cast<const float4*>(&stage.products)[128 * r + lane.thread];
+      const float4 product = reinterpret_cast<const float4*>(stage.products)[128 * r + lane.thread];
       const float4 b = *reinterpret_cast<const float4*>(&weights.b[at.y]);
       const float a = weights.a[at.x];
       float m[4] = {product.x * exp2_fast(a - b.x), product.y * exp2_fast(a - b.y),
@@ -588,11 +532,10 @@ struct Scan {
     return plan.segment_states + segment_panel(panel, segment) * (chunk * N);
   }
 
-  /// The address of element i of a thread's accumulators.
+  /// The address of a thread's first two elements in row i of its two.
   __device__ static float* address(const States& states, const Lane& lane, const Panel& panel, int i) {
     return states.data + panel.unit.batch * states.batch + panel.head * states.head +
-           (panel.element + lane.row(i / 2 % 2)) * states.row +
-           (i / 4 * 8 + 2 * lane.c + i % 2) * states.column;
+           (panel.element + lane.row(i)) * states.row + 2 * lane.c;
   }
 
   /// The state at a segment's start. The scan of the segments' own states keeps initial_states for the scan
@@ -608,7 +551,14 @@ struct Scan {
       return;
     }
 #pragma unroll
-    for (int i = 0; i < N / 2; ++i) h[i] = *address(plan.initial_states, lane, panel, i);
+    for (int i = 0; i < 2; ++i) {
+      const float* const from = address(plan.initial_states, lane, panel, i);
+#pragma unroll
+      for (int j = 0; j < N / 8; ++j) {
+        const float2 v = *reinterpret_cast<const float2*>(from + 8 * j);
+        h[4 * j + 2 * i] = v.x, h[4 * j + 2 * i + 1] = v.y;
+      }
+    }
     if (!with_outputs) store(lane, segment_state(panel, 0), h);
   }
 
@@ -620,7 +570,12 @@ struct Scan {
       if (lane.thread == 0) plan.segment_decays[segment_panel(panel, segment + 1)] = log_decay;
     } else if (plan.final_states.data && segment == plan.segments - 1) {
 #pragma unroll
-      for (int i = 0; i < N / 2; ++i) *address(plan.final_states, lane, panel, i) = h[i];
+      for (int i = 0; i < 2; ++i) {
+        float* const to = address(plan.final_states, lane, panel, i);
+#pragma unroll
+        for (int j = 0; j < N / 8; ++j)
+          *reinterpret_cast<float2*>(to + 8 * j) = {h[4 * j + 2 * i], h[4 * j + 2 * i + 1]};
+      }
     }
   }
 
@@ -672,7 +627,7 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
   if (threadIdx.x == 0) {
     for (int i = 0; i < Arch::stages; ++i) {
       barrier_init(shared_address(&memory.loaded[i]), Arch::fetch_arrivals);
-      barrier_init(shared_address(&memory.ready[i]), Kernel::prepare_warps);
+      barrier_init(shared_address(&memory.ready[i]), heads);
       barrier_init(shared_address(&memory.empty[i]), heads * 4);
     }
     Arch::publish();

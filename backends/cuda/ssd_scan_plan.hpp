@@ -1,4 +1,5 @@
-// What the kernels of ssd_scan_cuda are told: the arguments, how the work is cut, and the memory between them.
+// What the kernels of ssd_scan_cuda are told: the arguments, how the work is cut, and the memory between
+// them.
 #pragma once
 
 #include <cuda.h>
@@ -10,8 +11,13 @@
 
 namespace ophis::ssd_scan_cuda {
 
-/// Positions that are computed together, and rows of headdim that four warps compute: a head, or a part of one.
+/// Positions that are computed together, and rows of headdim that four warps compute: a head, or a part of
+/// one.
 inline constexpr int chunk = 64, panel = 64;
+/// C . B' of a chunk is kept in float32 as the 10 blocks of 16 x 16 on and below the diagonal, in this order
+/// of (row, column): (0,0) (1,1) (2,2) (3,3) (1,0) (2,1) (3,2) (2,0) (3,1) (3,0).
+inline constexpr int product_blocks = 10, product_count = product_blocks * 16 * 16;
+
 /// What a block hands over for a panel: the state, the sum of its logarithmic decays, and padding.
 inline constexpr int handoff_extra = 4;
 
@@ -28,8 +34,8 @@ struct Parameter {
 };
 
 struct States {
-  float* data;  // nullptr: not given
-  std::int64_t batch, head, row, column;
+  float* data;                    // nullptr: not given
+  std::int64_t batch, head, row;  // strides; columns are dense, and pairs of them aligned
 };
 
 struct Plan {
@@ -44,14 +50,16 @@ struct Plan {
   std::int64_t seqlen;
   int batch, nheads, ngroups;
   int panels_per_head;  // headdim / panel
-  /// Each sequence is cut into segments that run side by side, of so many chunks; chunks beyond seqlen count as
-  /// absent positions.
+  /// Each sequence is cut into segments that run side by side, of so many chunks; chunks beyond seqlen count
+  /// as absent positions.
   int segments, segment_chunks;
 
-  float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of registers
+  float* products;        // (batch, segments * segment_chunks, ngroups, product_count)
+  float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of
+                          // registers
   float* segment_decays;  // (batch, segments, nheads * panels_per_head) log2
-  float* handoff;         // (blocks, heads per block, panel * dstate + handoff_extra) in the order of registers
-  int* ready;             // (2, blocks, heads per block) flags of handoff, zero at the start
+  float* handoff;  // (blocks, heads per block, panel * dstate + handoff_extra) in the order of registers
+  int* ready;      // (2, blocks, heads per block) flags of handoff, zero at the start
 };
 
 /// The maps that the copy engine of sm_90 reads x, B and C and writes out through.
@@ -72,6 +80,9 @@ void scan_sm90(const Plan& plan, const TensorMaps& maps, const Launch& launch, i
 /// Bytes of shared memory that a block of scan_sm80 takes at most.
 int shared_memory_sm80();
 
+/// Fills plan.products.
+template <class T>
+void multiply_C_B(const Plan& plan, cudaStream_t stream, int dstate);
 /// Turns each segment's own state into the state that the next segment starts from.
 void combine_segments(const Plan& plan, cudaStream_t stream, int dstate);
 

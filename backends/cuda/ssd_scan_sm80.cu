@@ -14,7 +14,8 @@ struct Ampere {
 
   template <class T, int N, int heads, bool with_outputs>
   __device__ static void fetch(const Plan& plan, const TensorMaps*, Stage<N, heads>& stage,
-                               std::uint32_t full, const Unit& u, std::int64_t position) {
+                               std::uint32_t full, const Unit& u, std::int64_t position,
+                               const float* products) {
     if constexpr (with_outputs) {
       for (int tile = 0; tile < N / 64; ++tile)
         copy_tile<T>(plan, stage.C[tile], plan.C, plan.C_rows, u.batch, position, u.group, tile * 64);
@@ -26,13 +27,18 @@ struct Ampere {
     }
     for (int tile = 0; tile < N / 64; ++tile)
       copy_tile<T>(plan, stage.B[tile], plan.B, plan.B_rows, u.batch, position, u.group, tile * 64);
+    if constexpr (with_outputs) {
+      const std::uint32_t to = shared_address(stage.products);
+      for (int i = static_cast<int>(threadIdx.x % 32); i < product_count / 4; i += 32)
+        copy_async(to + 16 * i, products + 4 * i, true);
+    }
     barrier_arrive_after_copies(full);
   }
 
   /// One warp: 64 elements of 64 positions; zeros beyond seqlen.
   template <class T>
-  __device__ static void copy_tile(const Plan& plan, Tile& tile, const void* data, const Rows& rows, int batch,
-                                   std::int64_t position, int head, int element) {
+  __device__ static void copy_tile(const Plan& plan, Tile& tile, const void* data, const Rows& rows,
+                                   int batch, std::int64_t position, int head, int element) {
     const int row = static_cast<int>(threadIdx.x % 32) / 8, chunk_of_row = static_cast<int>(threadIdx.x % 8);
     const T* from = static_cast<const T*>(data) + batch * rows.batch + (position + row) * rows.position +
                     head * rows.head + element + chunk_of_row * 8;

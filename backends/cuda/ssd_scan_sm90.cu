@@ -17,10 +17,12 @@ struct Hopper {
 
   template <class T, int N, int heads, bool with_outputs>
   __device__ static void fetch(const Plan& plan, const TensorMaps* maps, Stage<N, heads>& stage,
-                               std::uint32_t full, const Unit& u, std::int64_t position) {
+                               std::uint32_t full, const Unit& u, std::int64_t position,
+                               const float* products) {
     if (threadIdx.x % 32 != 0) return;
     constexpr int shared_tiles = with_outputs ? 2 * (N / 64) : N / 64;
-    barrier_arrive_expect(full, (shared_tiles + heads) * tile_bytes);
+    constexpr int product_bytes = with_outputs ? product_count * static_cast<int>(sizeof(float)) : 0;
+    barrier_arrive_expect(full, (shared_tiles + heads) * tile_bytes + product_bytes);
     const int l = static_cast<int>(position);
     if constexpr (with_outputs) {
       for (int tile = 0; tile < N / 64; ++tile)
@@ -33,6 +35,7 @@ struct Hopper {
     }
     for (int tile = 0; tile < N / 64; ++tile)
       copy_box(shared_address(&stage.B[tile]), maps->B, full, tile * 64, u.group, l, u.batch);
+    if constexpr (with_outputs) copy_bulk(shared_address(stage.products), products, product_bytes, full);
   }
 
   /// One warpgroup: writes a Tile's rows to positions from `position` on, as far as there are such.
