@@ -189,7 +189,7 @@ void run(ExecContext& exec, const SsdStateUpdateArgs& args) {
       if (batch * nheads * headdim * lanes > 1024 * 1024)
         launch<T, lanes, vectors, 4 / vectors>(p, batch, nheads, exec);
       else
-        launch<T, lanes, vectors, 1>(p, batch, nheads, exec);
+        launch<T, lanes, vectors, 2 / vectors>(p, batch, nheads, exec);
     };
     switch (dstate) {
       case 16:
