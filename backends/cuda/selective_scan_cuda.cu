@@ -7,8 +7,6 @@
 // The limit is the special function unit, which makes one exponential in the time of eight multiply-adds.
 #include "backends/cuda/selective_scan_cuda.hpp"
 
-#include <cuda_pipeline.h>
-
 #include <array>
 #include <span>
 
@@ -100,7 +98,7 @@ struct Form {
   static constexpr int sum_row = block_channels / 8 * sum_run;
   static constexpr int sum_size = tile * sum_row;
   static constexpr int stage_size = step_size + coefficient_size + sum_size;
-  static constexpr int stages_bytes = 2 * stage_size * static_cast<int>(sizeof(float));
+  static constexpr int shared_bytes = 2 * stage_size * static_cast<int>(sizeof(float));
 
   __device__ static int step_index(int channel) {
     const int unit = channel / 2;
@@ -350,9 +348,17 @@ __device__ void run_core(const Params& p, float* shared, std::int64_t sequence, 
 /// Eight elements, along channels or along time, as they lie in memory.
 template <class T>
 struct Octet {
-  static constexpr int size = sizeof(T) / 2;
-  uint4 words[size];
+  uint4 words[sizeof(T) / 2];
 
+  __device__ void load(const T* from) {
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(T) / 2); ++i)
+      words[i] = reinterpret_cast<const uint4*>(from)[i];
+  }
+  __device__ void clear() {
+#pragma unroll
+    for (uint4& word : words) word = {0, 0, 0, 0};
+  }
   __device__ float operator[](int i) const {
     if constexpr (std::is_same_v<T, bfloat16>) {  // in one instruction
       const std::uint32_t word = reinterpret_cast<const std::uint32_t*>(words)[i / 2];
@@ -366,38 +372,8 @@ struct Octet {
 #pragma unroll
     for (int i = 0; i < 8; ++i) reinterpret_cast<T*>(octet.words)[i] = from_float<T>(values[i]);
 #pragma unroll
-    for (int i = 0; i < size; ++i) reinterpret_cast<uint4*>(to)[i] = octet.words[i];
-  }
-};
-
-/// One thread's octets on their way from memory, in shared memory: `count` a tile, `depth` tiles. Only the
-/// thread itself writes and reads them, so that no barrier is needed.
-template <class T, class Form, int count>
-struct Ring {
-  static constexpr int depth = 4;
-  static constexpr int tile_words = count * Octet<T>::size * Form::edge_threads;
-  static constexpr int bytes = depth * tile_words * 16;
-
-  uint4* base;  // this thread's
-
-  __device__ uint4* at(int tile, int k) const {
-    return base + tile % depth * tile_words + k * Octet<T>::size * Form::edge_threads;
-  }
-  /// Begins to copy an octet, or writes zeros where it does not exist.
-  __device__ void fetch(int tile, int k, const T* from, bool exists) const {
-    uint4* const to = at(tile, k);
-#pragma unroll
-    for (int i = 0; i < Octet<T>::size; ++i) {
-      __pipeline_memcpy_async(to + i * Form::edge_threads, reinterpret_cast<const uint4*>(from) + i, 16,
-                              exists ? 0 : 16);
-    }
-  }
-  __device__ Octet<T> read(int tile, int k) const {
-    const uint4* const from = at(tile, k);
-    Octet<T> octet;
-#pragma unroll
-    for (int i = 0; i < Octet<T>::size; ++i) octet.words[i] = from[i * Form::edge_threads];
-    return octet;
+    for (int i = 0; i < static_cast<int>(sizeof(T) / 2); ++i)
+      reinterpret_cast<uint4*>(to)[i] = octet.words[i];
   }
 };
 
@@ -410,6 +386,7 @@ struct Edge {
   static constexpr int count = (total + Form::edge_threads - 1) / Form::edge_threads;
   static constexpr int parameters = time_dense ? count : 8;
   static_assert(rows % Form::edge_threads == 0 || Form::edge_threads % rows == 0);
+  using Octets = Octet<T>[count];
 
   /// From octet 0 to octet k.
   __device__ static constexpr int channels_to(int k) {
@@ -472,29 +449,27 @@ struct Edge {
            tile * Form::tile + position + positions_to(k) < length;
   }
 
-  /// Begins to copy a tile's octets of one tensor to ring octets first ...
-  template <class Ring>
-  __device__ void fetch(const Ring& ring, int first, Cursor& from, int tile) const {
+  /// Zeros where there is nothing.
+  __device__ void load(Octets& to, Cursor& from, int tile) const {
 #pragma unroll
     for (int k = 0; k < count; ++k) {
-      if (has(k)) ring.fetch(tile, first + k, from.octet(k), exists(tile, k));
+      to[k].clear();
+      if (exists(tile, k)) to[k].load(from.octet(k));
     }
     from.advance();
   }
 
   /// s and s u.
-  template <class Ring>
-  __device__ void write_steps(const Ring& ring, int tile, float* steps) const {
+  __device__ void write_steps(const Octets& deltas, const Octets& us, int tile, float* steps) const {
 #pragma unroll
     for (int k = 0; k < count; ++k) {
       if (!has(k)) continue;
-      const Octet<T> deltas = ring.read(tile, k), us = ring.read(tile, count + k);
       float s[8], input[8];
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const float x = deltas[i] + bias[time_dense ? k : i], y = softplus_fit(x);
+        const float x = deltas[k][i] + bias[time_dense ? k : i], y = softplus_fit(x);
         s[i] = softplus ? y : x;
-        input[i] = s[i] * us[i];
+        input[i] = s[i] * us[k][i];
       }
       write_octet(s, input, k, steps);
     }
@@ -537,18 +512,16 @@ struct Edge {
   }
 
   /// Adds D u, gates and writes.
-  template <class Ring>
-  __device__ void finish(const Ring& ring, int tile, const float* sums) {
+  __device__ void finish(const Octets& us, const Octets& zs, int tile, const float* sums) {
     float y[count][8];
 #pragma unroll
     for (int k = 0; k < count; ++k) {
       if (!has(k)) continue;
-      const Octet<T> us = ring.read(tile, count + k), zs = ring.read(tile, 2 * count + k);
       read_sums(y[k], sums, k);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        y[k][i] = fmaf(D[time_dense ? k : i], us[i], y[k][i]);
-        y[k][i] *= gate ? silu(zs[i]) : 1.0f;
+        y[k][i] = fmaf(D[time_dense ? k : i], us[k][i], y[k][i]);
+        y[k][i] *= gate ? silu(zs[k][i]) : 1.0f;
       }
     }
 #pragma unroll
@@ -593,76 +566,73 @@ struct CoefficientEdge {
   }  // those of C after B's
   __device__ bool has(int k) const { return total % Form::edge_threads == 0 || index(k) < total; }
 
-  /// `length`: of the sequence.
-  template <class Ring>
-  __device__ void fetch(const Ring& ring, int first, int tile, int length) const {
+  /// `steps`: positions from the tile's start to the sequence's end. Zeros beyond.
+  __device__ void load(Octets& to, std::int64_t begin, int steps) const {
 #pragma unroll
     for (int k = 0; k < count; ++k) {
-      if (!has(k)) continue;
-      const std::int64_t l = static_cast<std::int64_t>(tile) * Form::tile + position(k);
+      const std::int64_t l = begin + position(k);
       const int n = state(k);
-      const T* const from = n < Form::N ? B + l * B_time_stride + n * B_state_stride
-                                        : C + l * C_time_stride + (n - Form::N) * C_state_stride;
-      ring.fetch(tile, first + k, from, l < length);
+      to[k].clear();
+      if (has(k) && position(k) < steps)
+        to[k].load(n < Form::N ? B + l * B_time_stride + n * B_state_stride
+                               : C + l * C_time_stride + (n - Form::N) * C_state_stride);
     }
   }
-  template <class Ring>
-  __device__ void store(const Ring& ring, int first, int tile, float* coefficients) const {
+  __device__ void store(const Octets& from, float* coefficients) const {
 #pragma unroll
     for (int k = 0; k < count; ++k) {
       if (!has(k)) continue;
-      const Octet<T> octet = ring.read(tile, first + k);
       float* const row = coefficients + position(k) * Form::coefficient_row;
       const int which = state(k) / Form::N, n = state(k) % Form::N;
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         if constexpr (time_dense)
-          row[i * Form::coefficient_row + Form::coefficient_index(which, n)] = octet[i];
+          row[i * Form::coefficient_row + Form::coefficient_index(which, n)] = from[k][i];
         else if (i % 2 == 0)
-          *reinterpret_cast<float2*>(row + Form::coefficient_index(which, n + i)) = {octet[i], octet[i + 1]};
+          *reinterpret_cast<float2*>(row + Form::coefficient_index(which, n + i)) = {from[k][i],
+                                                                                     from[k][i + 1]};
       }
     }
   }
 };
 
 template <class T, class Form, bool time_dense>
-using EdgeRing =
-    Ring<T, Form, 3 * Edge<T, Form, time_dense>::count + CoefficientEdge<T, Form, time_dense>::count>;
-
-template <class T, class Form, bool time_dense>
-constexpr int shared_bytes = Form::stages_bytes + EdgeRing<T, Form, time_dense>::bytes;
-
-template <class T, class Form, bool time_dense>
 __device__ void run_edge(const Params& p, float* shared, std::int64_t batch, std::int64_t begin, int length,
                          int first_channel, int tiles) {
   using Lane = Edge<T, Form, time_dense>;
-  using Tiles = EdgeRing<T, Form, time_dense>;
+  using Coefficients = CoefficientEdge<T, Form, time_dense>;
   Lane edge(p, batch, begin, first_channel, length);
-  const CoefficientEdge<T, Form, time_dense> coefficients(p, batch, begin, first_channel);
-  const Tiles ring{reinterpret_cast<uint4*>(shared + 2 * Form::stage_size) + threadIdx.x};
-  const auto fetch = [&](int tile) {  // nothing where there is no such tile
-    edge.fetch(ring, 0, edge.delta, tile);
-    edge.fetch(ring, Lane::count, edge.u, tile);
-    if (edge.gate) edge.fetch(ring, 2 * Lane::count, edge.z, tile);
-    coefficients.fetch(ring, 3 * Lane::count, tile, length);
-    __pipeline_commit();
-  };
-  for (int tile = 0; tile < Tiles::depth - 1; ++tile) fetch(tile);
+  const Coefficients coefficients(p, batch, begin, first_channel);
+  typename Lane::Octets delta, u, last_u, last_z;
+  typename Coefficients::Octets values;
+  edge.load(delta, edge.delta, 0);
+  edge.load(u, edge.u, 0);
+  coefficients.load(values, 0, length);
   for (int tile = 0; tile < tiles; ++tile) {
     const Stage<Form> stage(shared, tile);
-    __pipeline_wait_prior(Tiles::depth - 2);
-    edge.write_steps(ring, tile, stage.steps());
-    coefficients.store(ring, 3 * Lane::count, tile, stage.coefficients());
+    edge.write_steps(delta, u, tile, stage.steps());
+    coefficients.store(values, stage.coefficients());
     barrier_arrive<Form::threads>(ready_barrier(tile));
+
+    const int next = (tile + 1) * Form::tile;
+    coefficients.load(values, next, length - next);
+    typename Lane::Octets next_u;
+    edge.load(delta, edge.delta, tile + 1);
+    edge.load(next_u, edge.u, tile + 1);
     if (tile > 0) {
       barrier_sync<Form::threads>(done_barrier(tile - 1));
-      edge.finish(ring, tile - 1, Stage<Form>(shared, tile - 1).sums());
+      edge.finish(last_u, last_z, tile - 1, Stage<Form>(shared, tile - 1).sums());
     }
-    fetch(tile + Tiles::depth - 1);  // where tile - 1 was
+    if (edge.gate) edge.load(last_z, edge.z, tile);
+#pragma unroll
+    for (int k = 0; k < Lane::count; ++k) {
+      last_u[k] = u[k];
+      u[k] = next_u[k];
+    }
   }
   if (tiles == 0) return;
   barrier_sync<Form::threads>(done_barrier(tiles - 1));
-  edge.finish(ring, tiles - 1, Stage<Form>(shared, tiles - 1).sums());
+  edge.finish(last_u, last_z, tiles - 1, Stage<Form>(shared, tiles - 1).sums());
 }
 
 template <class T, class Form, bool time_dense, int blocks_per_multiprocessor>
@@ -697,18 +667,17 @@ struct Variant {
 template <class T, class Form, bool time_dense, int blocks_per_multiprocessor>
 void launch(Params p, std::int64_t nseq, cudaStream_t stream) {
   const auto kernel = selective_scan_kernel<T, Form, time_dense, blocks_per_multiprocessor>;
-  cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   shared_bytes<T, Form, time_dense>),
+  cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Form::shared_bytes),
               "cudaFuncSetAttribute");
   p.channel_blocks = (p.dim + Form::block_channels - 1) / Form::block_channels;
   const dim3 grid(static_cast<unsigned>(nseq * p.channel_blocks));
-  kernel<<<grid, Form::threads, shared_bytes<T, Form, time_dense>, stream>>>(p);
+  kernel<<<grid, Form::threads, Form::shared_bytes, stream>>>(p);
   cuda::check_launch("selective_scan");
 }
 
 template <class T, class Form, bool time_dense, int blocks_per_multiprocessor, int cost>
 constexpr Variant make_variant() {
-  return {Form::block_channels, shared_bytes<T, Form, time_dense>, blocks_per_multiprocessor, cost,
+  return {Form::block_channels, Form::shared_bytes, blocks_per_multiprocessor, cost,
           launch<T, Form, time_dense, blocks_per_multiprocessor>};
 }
 
@@ -716,9 +685,10 @@ constexpr Variant make_variant() {
 template <class T, bool time_dense>
 std::span<const Variant> variants(std::int64_t dstate, std::int64_t dim) {
   // One lane a channel, and several for what has too few channels to fill the device.
-  static constexpr std::array wide{make_variant<T, Form<16, 16, 1, 16, 4>, time_dense, 2, 195>(),
-                                   make_variant<T, Form<16, 4, 1, 32, 4>, time_dense, 1, 36>()};
-  static constexpr std::array narrow{make_variant<T, Form<16, 16, 1, 16, 2>, time_dense, 2, 195>(),
+  static constexpr std::array wide{make_variant<T, Form<16, 16, 1, 16, 4>, time_dense, 2, 196>(),
+                                   make_variant<T, Form<16, 4, 1, 64, 4>, time_dense, 1, 37>(),
+                                   make_variant<T, Form<16, 4, 1, 32, 4>, time_dense, 2, 69>()};
+  static constexpr std::array narrow{make_variant<T, Form<16, 16, 1, 16, 2>, time_dense, 2, 196>(),
                                      make_variant<T, Form<16, 2, 1, 64, 2, 8>, time_dense, 1, 29>()};
   static constexpr std::array of_32{make_variant<T, Form<32, 16, 1, 16, 4>, time_dense, 2, 1>()};
   static constexpr std::array of_64{make_variant<T, Form<64, 16, 1, 16, 4>, time_dense, 2, 1>()};

@@ -80,6 +80,11 @@ const Case cases[] = {
     {"64 channels, dstate 64", 1, 70, 64, 64, 1, 1, {}, {}, true, true, true, true, false},
     {"64 channels, dstate 128", 1, 70, 64, 128, 1, 1, {}, {}, true, true, true, true, false},
     {"64 channels, cu_seqlens", 1, 300, 64, 16, 1, 1, {}, {}, true, true, true, true, true},
+    // As in models, and enough of them to fill a GPU.
+    {"1536 channels", 1, 70, 1536, 16, 1, 1, {}, {{}, 48}, true, true, true, true, false},
+    {"1536 channels, batch 12", 12, 5, 1536, 16, 1, 1, {}, {{}, 48}, true, true, true, true, false},
+    {"4096 channels", 1, 35, 4096, 16, 1, 1, {}, {{}, 128}, true, true, true, true, false},
+    {"4096 channels, batch 8", 8, 5, 4096, 16, 1, 1, {}, {{}, 128}, true, true, true, true, false},
     {"72 channels first, seqlen 136", 2, 136, 72, 16, 1, 1, channels_first, coefficients_time_last, true,
      true, true, true, false},
 };
