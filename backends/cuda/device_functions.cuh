@@ -17,7 +17,9 @@ struct alignas(sizeof(T) * N) Vec {
 };
 
 __device__ inline float to_float(float x) { return x; }
-__device__ inline float to_float(bfloat16 x) { return __uint_as_float(static_cast<std::uint32_t>(x.bits) << 16); }
+__device__ inline float to_float(bfloat16 x) {
+  return __uint_as_float(static_cast<std::uint32_t>(x.bits) << 16);
+}
 __device__ inline float to_float(float16 x) { return __half2float(__ushort_as_half(x.bits)); }
 
 /// Rounds to nearest even.
@@ -53,8 +55,6 @@ __device__ inline float sigmoid_fast(float x) { return __fdividef(1.0f, 1.0f + e
 __device__ inline float silu_fast(float x) { return x * sigmoid_fast(x); }
 
 /// log(1 + e^x), and x itself above 20 (torch's threshold).
-__device__ inline float softplus_fast(float x) {
-  return x > 20.0f ? x : log1pf(exp2_fast(x * log2_e));
-}
+__device__ inline float softplus_fast(float x) { return x > 20.0f ? x : log1pf(exp2_fast(x * log2_e)); }
 
 }  // namespace ophis::cuda

@@ -159,6 +159,7 @@ struct UpdateCase {
   std::int64_t batch, dim, dstate, groups_B, groups_C;
   Layout layout, state_layout;
   bool options;  // softplus, bias, D, z
+  Layout C_layout = {{2, 0, 1}, 1};
 };
 
 const UpdateCase update_cases[] = {
@@ -171,6 +172,8 @@ const UpdateCase update_cases[] = {
     {"3 groups of 6 channels", 2, 18, 9, 3, 3, {}, {}, true},
     {"3 groups, state dense in channels", 2, 18, 9, 3, 3, {}, {{0, 2, 1}, 0}, true},
     {"4 groups of B, 6 of C, state dense in channels", 2, 24, 9, 4, 6, {}, {{0, 2, 1}, 3}, true},
+    {"264 channels of 16 states", 3, 264, 16, 1, 1, {}, {}, true, {}},
+    {"64 states, 3 groups", 2, 24, 64, 3, 3, {}, {}, true, {}},
     {"constant B and C", 2, 21, 16, 0, 0, {}, {}, true},
     {"constant B, state dense in channels", 2, 21, 16, 0, 1, {}, {{0, 2, 1}, 0}, true},
 };
@@ -183,7 +186,7 @@ Problem<SelectiveStateUpdateArgs> make_update_problem(TensorPool& pool, DType dt
   args.dt = make_delta(pool, dtype, shape, c.options, c.layout);
   args.A = make_A(pool, c.options ? DType::float32 : dtype, c.dim, c.dstate);
   args.B = make_coefficient(pool, dtype, {c.batch, c.groups_B, c.dstate}, c.groups_B, c.dim, {});
-  args.C = make_coefficient(pool, dtype, {c.batch, c.groups_C, c.dstate}, c.groups_C, c.dim, {{2, 0, 1}, 1});
+  args.C = make_coefficient(pool, dtype, {c.batch, c.groups_C, c.dstate}, c.groups_C, c.dim, c.C_layout);
   args.out = pool.poisoned(dtype, shape, c.layout);
   if (c.options) {
     args.D = pool.uniform(dtype, {c.dim}, -1, 1);
