@@ -213,96 +213,30 @@ class Stream {
   int m_next = 0;
 };
 
-/// Channels are dense: a thread owns V of them and walks down its positions with the last width - 1 inputs in
-/// registers; a warp covers neighbouring channels, the warps of a block lie along time.
-template <class T, int width, int depth>
-struct ChannelsLast {
-  static constexpr int V = vector_width<T>;
-
-  const Forward<T>& f;
-  Stream<T, depth> stream;
-  int row, channel;
-  float weight[width][V], bias[V];
-  float taps[width][V];
-
-  /// Puts the inputs before position l into taps 1 to width - 1.
-  __device__ void load_taps(const Sequence& sequence, int l) {
-#pragma unroll
-    for (int k = 1; k < width; ++k) {
-      const int position = l - width + k;
-      if (position >= sequence.begin) {
-        cuda::unpack(load_streaming<V>(f.x.at(row, position, channel)), taps[k]);
-      } else {
-#pragma unroll
-        for (int i = 0; i < V; ++i) {
-          taps[k][i] = to_float(f.template input<width>(row, sequence, position, channel + i));
-        }
-      }
-    }
-  }
-
-  /// Starts what the outputs at positions [l, end) of one sequence need.
-  __device__ void start(const Sequence& sequence, int l, int end) {
-    const T* from = f.x.at(row, l, channel);
-#pragma unroll
-    for (int u = 0; u < depth; ++u, from += f.x.strides[1]) fetch(from, l + u < end);
-    load_taps(sequence, l);
-  }
-
-  __device__ void fetch(const T* from, bool exists) {
-    if (exists) {
-      stream.fetch(from);
-    } else {
-      stream.skip();
-    }
-  }
-
-  /// The outputs at positions [l, end) of one sequence.
-  __device__ void convolve_sequence(int l, int end) {
-    const std::int64_t x_step = f.x.strides[1], out_step = f.out.strides[1];
-    const T* from = f.x.at(row, l + depth, channel);
-    T* to = f.out.at(row, l, channel);
-#pragma unroll 4
-    for (; l < end; ++l, from += x_step, to += out_step) {
-#pragma unroll
-      for (int k = 0; k + 1 < width; ++k) {
-#pragma unroll
-        for (int i = 0; i < V; ++i) taps[k][i] = taps[k + 1][i];
-      }
-      cuda::unpack(stream.take(), taps[width - 1]);
-      fetch(from, l + depth < end);
-      float sums[V];
-      convolve(weight, bias, f.silu, taps, sums);
-      store_streaming(to, cuda::pack<T>(sums));
-    }
-  }
-};
-
-/// The rows of all batches are dealt out evenly to the warps of a block of channels.
-template <class T, int width, int depth, int warps, int min_blocks>
+/// Channels are dense: a block computes a tile of warps * rows positions of 32 * V channels, which it first
+/// copies to shared memory whole: small tiles, so that what is read and written at one time lies close
+/// together. A thread owns V channels of `rows` positions.
+template <class T, int width, int rows, int warps, int min_blocks>
 __global__ void __launch_bounds__(warps* lanes, min_blocks)
-    channels_last(const __grid_constant__ Forward<T> f, int channel_blocks, int rows_per_warp) {
-  using Thread = ChannelsLast<T, width, depth>;
-  constexpr int V = Thread::V, threads = warps * lanes, block_channels = lanes * V;
-  __shared__ float weight[width][block_channels], bias[block_channels];
-  __shared__ uint4 streams[warps][depth][lanes];
+    channels_last(const __grid_constant__ Forward<T> f, int channel_blocks, int time_blocks) {
+  constexpr int V = vector_width<T>, threads = warps * lanes, block_channels = lanes * V, before = width - 1;
+  __shared__ uint4 inputs[before + warps * rows][lanes];
+  __shared__ float weights[width][block_channels], biases[block_channels];
   cuda::wait_for_previous_kernel();
   const int block = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x);
   const int warp = static_cast<int>(threadIdx.y), index = warp * lanes + lane;
-  const int first_channel = block % channel_blocks * block_channels;
-  std::int64_t left = static_cast<std::int64_t>(block / channel_blocks * warps + warp) * rows_per_warp;
-  Thread thread{f, {streams[warp][0], lane}, static_cast<int>(left / f.seqlen), first_channel + lane * V};
-  int l = static_cast<int>(left % f.seqlen);
-  left = min(static_cast<std::int64_t>(rows_per_warp), static_cast<std::int64_t>(f.batch) * f.seqlen - left);
-  if (thread.channel >= f.dim) left = 0;
-  Sequence sequence{};
-  const auto start = [&] {
-    sequence = f.sequence_at(thread.row, l);
-    thread.start(sequence, l, static_cast<int>(min(l + left, static_cast<std::int64_t>(sequence.end))));
-  };
-  if (left > 0) start();
+  const int first_channel = block % channel_blocks * block_channels, channel = first_channel + lane * V;
+  const int row = block / channel_blocks / time_blocks;
+  const int first = block / channel_blocks % time_blocks * (warps * rows);
+#pragma unroll
+  for (int i = 0; i < rows + (before + warps - 1) / warps; ++i) {
+    const int slot = i * warps + warp, l = first - before + slot;
+    if (slot < before + warps * rows && l >= 0 && l < f.seqlen && channel < f.dim) {
+      __pipeline_memcpy_async(&inputs[slot][lane], f.x.at(row, l, channel), cuda::vector_bytes);
+    }
+  }
+  __pipeline_commit();
 
-  // The warps share the parameters of the block's channels.
   constexpr int n = block_channels / threads;
   static_assert(block_channels % threads == 0);
   float own_weight[n][width], own_bias[n][1];
@@ -311,31 +245,59 @@ __global__ void __launch_bounds__(warps* lanes, min_blocks)
 #pragma unroll
   for (int i = 0; i < n; ++i) {
 #pragma unroll
-    for (int k = 0; k < width; ++k) weight[k][index + i * threads] = own_weight[i][k];
-    bias[index + i * threads] = own_bias[i][0];
+    for (int k = 0; k < width; ++k) weights[k][index + i * threads] = own_weight[i][k];
+    biases[index + i * threads] = own_bias[i][0];
   }
+  __pipeline_wait_prior(0);
   __syncthreads();
+
+  int l = first + warp * rows;
+  const int end = min(l + rows, f.seqlen);
+  if (l >= end || channel >= f.dim) return;
+  float weight[width][V], bias[V], taps[width][V];
 #pragma unroll
   for (int i = 0; i < V; ++i) {
 #pragma unroll
-    for (int k = 0; k < width; ++k) thread.weight[k][i] = weight[k][lane * V + i];
-    thread.bias[i] = bias[lane * V + i];
+    for (int k = 0; k < width; ++k) weight[k][i] = weights[k][lane * V + i];
+    bias[i] = biases[lane * V + i];
   }
-
-  while (left > 0) {
-    const int end = static_cast<int>(min(l + left, static_cast<std::int64_t>(sequence.end)));
-    thread.convolve_sequence(l, end);
-    if (f.writes_final && end == sequence.end) {
-      for (int i = 0; i < V; ++i)
-        f.template write_final_state<width>(thread.row, sequence, thread.channel + i);
+  const auto load = [&](int position, float(&to)[V]) {
+    const uint4 words = inputs[position - first + before][lane];
+    cuda::unpack(Packed<T, V>{words.x, words.y, words.z, words.w}, to);
+  };
+  Sequence sequence{};
+  while (l < end) {
+    sequence = f.sequence_at(row, l);
+    // taps[k] hold the inputs before position l from k = 1 on.
+#pragma unroll
+    for (int k = 1; k < width; ++k) {
+      const int position = l - width + k;
+      if (position >= sequence.begin) {
+        load(position, taps[k]);
+      } else {
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+          taps[k][i] = to_float(f.template input<width>(row, sequence, position, channel + i));
+        }
+      }
     }
-    left -= end - l;
-    l = end;
-    if (l == f.seqlen) {
-      l = 0;
-      ++thread.row;
+    T* to = f.out.at(row, l, channel);
+    const int stop = min(end, sequence.end);
+#pragma unroll 4
+    for (; l < stop; ++l, to += f.out.strides[1]) {
+#pragma unroll
+      for (int k = 0; k + 1 < width; ++k) {
+#pragma unroll
+        for (int i = 0; i < V; ++i) taps[k][i] = taps[k + 1][i];
+      }
+      load(l, taps[width - 1]);
+      float sums[V];
+      convolve(weight, bias, f.silu, taps, sums);
+      store_streaming(to, cuda::pack<T>(sums));
     }
-    if (left > 0) start();
+  }
+  if (f.writes_final && end == sequence.end) {
+    for (int i = 0; i < V; ++i) f.template write_final_state<width>(row, sequence, channel + i);
   }
 }
 
@@ -517,22 +479,17 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b
 /// Warps of a block, vectors that a thread has on their way, blocks that fit a multiprocessor.
 constexpr int block_warps = 4, stream_depth = 8;
 constexpr int channels_last_blocks = 4, channels_first_blocks = 8;
-constexpr int channels_first_runs = 8;  // of a warp
+constexpr int channels_first_runs = 8, channels_last_rows = 8;  // of a warp
 
 template <class T, int width>
 void launch_channels_last(ExecContext& exec, const Forward<T>& f) {
-  constexpr std::int64_t least_rows = 16;  // of a warp, for the parameters to be worth reading
-  constexpr int rounds = 3;                // of blocks, which even out the multiprocessors' speeds
   const std::int64_t channel_blocks = divide_up(f.dim, lanes * vector_width<T>);
-  const std::int64_t rows = static_cast<std::int64_t>(f.batch) * f.seqlen;
-  const std::int64_t blocks = rounds * channels_last_blocks * cuda::properties(exec.device()).multiprocessors;
-  const std::int64_t slots = std::max(blocks / channel_blocks, std::int64_t{1});
-  const std::int64_t rows_per_warp = std::max(divide_up(rows, slots * block_warps), least_rows);
-  const auto grid = static_cast<unsigned>(channel_blocks * divide_up(rows, rows_per_warp * block_warps));
+  const std::int64_t time_blocks = divide_up(f.seqlen, block_warps * channels_last_rows);
+  const auto grid = static_cast<unsigned>(channel_blocks * time_blocks * f.batch);
   cuda::launch_overlapped("causal_conv1d", exec,
-                          channels_last<T, width, stream_depth, block_warps, channels_last_blocks>,
+                          channels_last<T, width, channels_last_rows, block_warps, channels_last_blocks>,
                           dim3(grid), dim3(lanes, block_warps), 0, f, static_cast<int>(channel_blocks),
-                          static_cast<int>(rows_per_warp));
+                          static_cast<int>(time_blocks));
 }
 
 template <class T, int width>

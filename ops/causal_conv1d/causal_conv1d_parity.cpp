@@ -20,6 +20,7 @@ std::vector<Tensor CausalConv1dUpdateArgs::*> tensors_of() {
 namespace {
 
 const Layout channels_last_slice{{0, 1, 2}, 5};
+const Layout channels_last_aligned_slice{{0, 1, 2}, 16};
 const Layout channels_first{{0, 2, 1}, 0};
 const Layout channels_first_slice{{0, 2, 1}, 3};
 
@@ -43,7 +44,12 @@ const Case cases[] = {
     {"width 7", 2, 150, 19, 7, channels_first, true, true, true, false, false},
     {"seq_idx", 2, 200, 33, 4, {}, true, true, true, true, false},
     {"seq_idx, channels first", 1, 200, 5, 4, channels_first, true, true, true, true, false},
+    {"seqlen 333, dim 264, aligned slice, states", 2, 333, 264, 4, channels_last_aligned_slice, true, true,
+     true, false, false},
+    {"seqlen 70, dim 40, width 3", 2, 70, 40, 3, {}, false, true, true, false, false},
+    {"seqlen 2051, channels first", 2, 2051, 5, 4, channels_first, true, true, true, false, false},
     {"cu_seqlens", 1, 300, 33, 4, {}, true, true, true, false, true},
+    {"cu_seqlens, dim 40", 1, 300, 40, 4, {}, true, true, true, false, true},
     {"cu_seqlens, channels first", 1, 300, 5, 3, channels_first, true, true, false, false, true},
 };
 
@@ -94,9 +100,9 @@ void check_causal_conv1d_update(ExecContext& exec, const Report& report) {
     std::vector<Problem<CausalConv1dUpdateArgs>> problems;
     for (const std::int64_t width : {1, 2, 3, 4, 9}) {
       for (const std::int64_t extra : {0, 2}) {
-        const std::int64_t batch = 3, dim = 37, state_len = width - 1 + extra;
+        const std::int64_t batch = 3, dim = width == 4 ? 40 : 37, state_len = width - 1 + extra;
         CausalConv1dUpdateArgs args;
-        args.x = pool.uniform(dtype, {batch, dim}, -1, 1, {{}, 3});
+        args.x = pool.uniform(dtype, {batch, dim}, -1, 1, {{}, width == 4 ? 8 : 3});
         args.conv_state = pool.uniform(dtype, {batch, dim, state_len}, -1, 1, {{0, 2, 1}, 0});
         args.weight = pool.uniform(DType::float32, {dim, width}, -1, 1);
         if (width != 3) args.bias = pool.uniform(dtype, {dim}, -1, 1);
