@@ -150,8 +150,10 @@ void run_sm90(ExecContext& exec, const SsdScanArgs& args) {
   const Plan plan = make_plan(exec, args, launch);
   const TensorMaps maps{encode(args.x), encode(args.B), encode(args.C), encode(args.out)};
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(),
-                [&]<class T>(std::type_identity<T>) { scan_sm90<T>(plan, maps, launch, dstate); });
+  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    multiply_C_B<T>(plan, launch.stream, dstate);
+    scan_sm90<T>(plan, maps, launch, dstate);
+  });
 }
 
 const char* why_not_sm80(Device device, const SsdScanArgs& args) {
@@ -166,7 +168,10 @@ void run_sm80(ExecContext& exec, const SsdScanArgs& args) {
   Launch launch;
   const Plan plan = make_plan(exec, args, launch);
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) { scan_sm80<T>(plan, launch, dstate); });
+  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    multiply_C_B<T>(plan, launch.stream, dstate);
+    scan_sm80<T>(plan, launch, dstate);
+  });
 }
 
 }  // namespace ophis::ssd_scan_cuda
