@@ -33,6 +33,8 @@ const Case cases[] = {
     {"length 513, rank 4, last axis", {2, 3, 2, 513}, 3, false, {}},
     {"length 60000, one row", {60000}, 0, false, {}},
     {"length 60000, three rows, reverse", {60000, 3}, 0, true, {}},
+    {"length 40000, three dense rows, reverse", {3, 40000}, 1, true, {}},
+    {"length 4500000, one row", {4500000}, 0, false, {}},
 };
 
 Problem<CumsumArgs> make_problem(TensorPool& pool, DType dtype, const Case& c) {

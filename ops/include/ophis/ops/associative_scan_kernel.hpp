@@ -8,6 +8,9 @@
 
 #include "ophis/core/kokkos.hpp"
 #include "ophis/ops/associative_scan_operands.hpp"
+#if defined(KOKKOS_ENABLE_CUDA)
+#include "ophis/ops/associative_scan_cuda.cuh"
+#endif
 
 namespace ophis::detail {
 
@@ -208,6 +211,12 @@ void scan(ExecContext& exec, const Combine& combine, std::span<const Tensor, Inp
   const Problem problem{combine, rows, typename Problem::Inputs(inputs, input_layouts),
                         typename Problem::Outputs(outputs, output_layouts)};
   with_exec_space(exec, [&]<class Space>(const Space& space) {
+#if defined(KOKKOS_ENABLE_CUDA)
+    if constexpr (std::is_same_v<Space, Kokkos::Cuda>) {
+      if (schedule == ScanSchedule::automatic && scan_cuda::takes(exec, problem))
+        return scan_cuda::run(exec, problem);
+    }
+#endif
     if constexpr (pack_width<Space> != 1) {
       if (rows.dense && rows.innermost() >= scan_lanes) {
         return run_scan<scan_lanes>(exec, space, problem, schedule);
