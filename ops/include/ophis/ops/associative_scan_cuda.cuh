@@ -28,7 +28,7 @@
 
 namespace ophis::detail::scan_cuda {
 
-inline constexpr int warp_lanes = 32, block_warps = 8;
+inline constexpr int warp_lanes = 32, block_warps = 16;
 inline constexpr int part_tiles = 4, span_tiles = part_tiles * warp_lanes;
 
 /// V neighbouring elements of one tensor, in whole registers.
@@ -306,10 +306,10 @@ struct Scan {
   using Inputs = typename Problem::Inputs;
   using Outputs = typename Problem::Outputs;
 
-  /// Positions of a vector; runs of a segment: 256 bytes of inputs a thread, and totals of 64 bytes.
+  /// Positions of a vector; runs of a segment: 192 bytes of inputs a thread, and totals of 64 bytes.
   static constexpr int V = 16 / std::min(ElementSizes<Inputs>::least, ElementSizes<Outputs>::least);
   static constexpr int U =
-      std::max(1, std::min(256 / (V * ElementSizes<Inputs>::total), 64 / static_cast<int>(sizeof(Value))));
+      std::max(1, std::min(192 / (V * ElementSizes<Inputs>::total), 64 / static_cast<int>(sizeof(Value))));
   static constexpr int run = warp_lanes * V, segment = U * run, tile = block_warps * segment;
   /// 16-byte slots of a thread for one vector of each input.
   static constexpr int slots = V * ElementSizes<Inputs>::total / 16;
@@ -363,7 +363,7 @@ struct Scan {
 };
 
 template <class Problem>
-__global__ void __launch_bounds__(block_warps* warp_lanes, 3)
+__global__ void __launch_bounds__(block_warps* warp_lanes, 2)
     scan(const __grid_constant__ Scan<Problem> scan) {
   using S = Scan<Problem>;
   using Value = typename S::Value;
@@ -471,12 +471,14 @@ __global__ void __launch_bounds__(block_warps* warp_lanes, 3)
   }
 }
 
-/// Whether this kernel is the one to take a scan: its rows are dense, forward or backward, and tiles fit.
+/// Whether this kernel is the one to take a scan: its rows are dense, forward or backward, and tiles fit. A
+/// warp takes no less than a row; for short ones a thread a row is better.
 template <class Problem>
 bool takes(const ExecContext& exec, const Problem& problem) {
   constexpr int static_bytes = (block_warps + 1) * static_cast<int>(sizeof(typename Problem::Value));
   const auto is_dense = [](const ScanLayout& layout) { return layout.step == 1 || layout.step == -1; };
-  return Scan<Problem>::shared_bytes + static_bytes <=
+  return problem.rows.length >= 2 * Scan<Problem>::run &&
+         Scan<Problem>::shared_bytes + static_bytes <=
              cuda::properties(exec.device()).shared_memory_per_block &&
          std::all_of(std::begin(problem.inputs.layouts), std::end(problem.inputs.layouts), is_dense) &&
          std::all_of(std::begin(problem.outputs.layouts), std::end(problem.outputs.layouts), is_dense);
