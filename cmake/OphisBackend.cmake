@@ -19,6 +19,7 @@ if(BACKEND STREQUAL "cuda")
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
+  set_property(GLOBAL PROPERTY OPHIS_FIND_CUDA::cublasLt "find_dependency(CUDAToolkit)")
   set(OPHIS_DEVICE_LANGUAGE CUDA)
   # Kokkos links the driver and uses nothing of it; programs that use the CPU only then start without one.
   add_link_options(LINKER:--as-needed)
