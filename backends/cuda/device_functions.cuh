@@ -57,4 +57,10 @@ __device__ inline float silu_fast(float x) { return x * sigmoid_fast(x); }
 /// log(1 + e^x), and x itself above 20 (torch's threshold).
 __device__ inline float softplus_fast(float x) { return x > 20.0f ? x : log1pf(exp2_fast(x * log2_e)); }
 
+/// The sum of a value over the lanes of a warp, in every lane.
+__device__ inline float warp_sum(float value) {
+  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  return value;
+}
+
 }  // namespace ophis::cuda

@@ -35,10 +35,4 @@ void launch_overlapped(const char* name, ExecContext& exec, void (*kernel)(Param
   check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name);
 }
 
-/// The sum of a value over the lanes of a warp, in every lane.
-__device__ inline float warp_sum(float value) {
-  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
-  return value;
-}
-
 }  // namespace ophis::cuda

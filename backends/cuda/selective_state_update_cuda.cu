@@ -2,6 +2,7 @@
 // one channel, in one 16-byte access; several channels a thread are slower here.
 #include "backends/cuda/selective_state_update_cuda.hpp"
 
+#include "backends/cuda/fours.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/parameter.cuh"
 
@@ -9,6 +10,8 @@ namespace ophis::selective_state_update_cuda {
 namespace {
 
 using cuda::from_float;
+using cuda::in_fours;
+using cuda::load4;
 using cuda::Parameter;
 using cuda::to_float;
 using cuda::Vec;
@@ -58,14 +61,6 @@ struct Params {
   int dim;
   bool dt_softplus;
 };
-
-/// Four elements as floats.
-template <class T>
-__device__ void load4(float (&to)[4], const T* from) {
-  const auto v = *reinterpret_cast<const Vec<T, 4>*>(from);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) to[i] = to_float(v.lanes[i]);
-}
 
 /// A thread holds four states of one channel; dstate = 4 lanes. Grid: (blocks of threads / lanes channels,
 /// batch).
@@ -122,15 +117,6 @@ Params make_params(const SelectiveStateUpdateArgs& args) {
           args.A.data<float>(),     args.A.stride(0),
           Parameter(args.D),        Parameter(args.dt_bias),
           static_cast<int>(dim),    args.dt_softplus};
-}
-
-/// Whether runs of four along the last axis can be read at once.
-bool in_fours(const Tensor& tensor) {
-  if (tensor.stride(-1) != 1) return false;
-  for (int i = 0; i + 1 < tensor.rank(); ++i) {
-    if (tensor.stride(i) % 4 != 0) return false;
-  }
-  return reinterpret_cast<std::uintptr_t>(tensor.raw()) % (4 * size_of(tensor.dtype())) == 0;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "backends/cuda/fours.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/parameter.cuh"
 
@@ -12,9 +13,10 @@ namespace ophis::ssd_state_update_cuda {
 namespace {
 
 using cuda::from_float;
+using cuda::in_fours;
+using cuda::load4;
 using cuda::Parameter;
 using cuda::to_float;
-using cuda::Vec;
 
 constexpr int threads = 128;
 
@@ -30,14 +32,6 @@ struct Params {
   int headdim, heads_per_group;
   bool dt_softplus, D_by_element;
 };
-
-/// Four elements as floats.
-template <class T>
-__device__ void load4(float (&to)[4], const T* from) {
-  const auto v = *reinterpret_cast<const Vec<T, 4>*>(from);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) to[i] = to_float(v.lanes[i]);
-}
 
 /// A block has threads / lanes rows abreast, `rows` times. dstate = 4 lanes vectors. Grid: (blocks of
 /// headdim, nheads, batch).
@@ -154,15 +148,6 @@ Params make_params(const SsdStateUpdateArgs& args) {
   copy_strides(p.B_strides, args.B);
   copy_strides(p.C_strides, args.C);
   return p;
-}
-
-/// Whether runs of four along the last axis can be read at once.
-bool in_fours(const Tensor& tensor) {
-  if (tensor.stride(-1) != 1) return false;
-  for (int i = 0; i + 1 < tensor.rank(); ++i) {
-    if (tensor.stride(i) % 4 != 0) return false;
-  }
-  return reinterpret_cast<std::uintptr_t>(tensor.raw()) % (4 * size_of(tensor.dtype())) == 0;
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "bench/support/floors.hpp"
 #include "ophis/core/copy.hpp"
 #include "ophis/core/graph.hpp"
+#include "ophis/core/timer.hpp"
 #include "ophis/ops/argmax.hpp"
 
 namespace ophis::bench {
@@ -91,7 +91,7 @@ class Measurement {
     for (std::int64_t i = 0; i < options.repetitions; ++i) {
       m_cache.reset(m_exec);
       ForwardOutput output;
-      prefill.push_back(seconds([&] { output = prefill_once(ids, next); }));
+      prefill.push_back(seconds_of(m_exec, [&] { output = prefill_once(ids, next); }));
       const Tensor logits = output.logits->select(1, 0);
       Graph step(m_exec, [&] {
         m_model.step(m_exec, next, m_cache, logits);
@@ -99,7 +99,7 @@ class Measurement {
       });
       for (int warm_up = 0; warm_up < 2; ++warm_up) step.run();
       m_exec.fence();
-      decode.push_back(seconds([&] {
+      decode.push_back(seconds_of(m_exec, [&] {
         for (std::int64_t k = 0; k < options.new_tokens; ++k) step.run();
       }));
     }
@@ -116,16 +116,6 @@ class Measurement {
     ForwardOutput output = m_model.forward(m_exec, input);
     argmax(m_exec, {output.logits->select(1, 0), next});
     return output;
-  }
-
-  /// Wall time until the device is done.
-  double seconds(const std::function<void()>& work) {
-    using Clock = std::chrono::steady_clock;
-    m_exec.fence();
-    const Clock::time_point begin = Clock::now();
-    work();
-    m_exec.fence();
-    return std::chrono::duration<double>(Clock::now() - begin).count();
   }
 
   /// The weights of the embedding; those of the head have the same number.
