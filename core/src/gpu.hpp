@@ -24,6 +24,9 @@ std::string why_not(int index);
 void* allocate(std::size_t bytes, int index);
 /// No work may be pending on the memory.
 void free(void* data, int index) noexcept;
+/// Memory that the host can use too, while the device does no work on it.
+void* allocate_managed(std::size_t bytes, int index);
+void free_managed(void* data) noexcept;
 /// Page-locked memory of the host, which copies can use without waiting.
 void* allocate_pinned(std::size_t bytes);
 void free_pinned(void* data) noexcept;

@@ -130,6 +130,15 @@ void free(void* data, int index) noexcept {
   pool(index).free(data);
 }
 
+void* allocate_managed(std::size_t bytes, int index) {
+  set_device(index);
+  void* data = nullptr;
+  cuda::check(cudaMallocManaged(&data, bytes), "allocating managed memory");
+  return data;
+}
+
+void free_managed(void* data) noexcept { cudaFree(data); }
+
 void* allocate_pinned(std::size_t bytes) {
   void* data = nullptr;
   cuda::check(cudaMallocHost(&data, bytes), "allocating page-locked memory");

@@ -14,6 +14,8 @@ std::string why_not(int) { return "this build has the cpu only"; }
 
 void* allocate(std::size_t, int) { fail_without_gpu(); }
 void free(void*, int) noexcept {}
+void* allocate_managed(std::size_t, int) { fail_without_gpu(); }
+void free_managed(void*) noexcept {}
 void* allocate_pinned(std::size_t) { fail_without_gpu(); }
 void free_pinned(void*) noexcept {}
 Stream create_stream(int) { fail_without_gpu(); }

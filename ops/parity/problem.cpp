@@ -42,7 +42,20 @@ void fill_with_nan(const Tensor& memory) {
     elements.write(i, std::numeric_limits<double>::quiet_NaN());
 }
 
+/// How many elements of memory a tensor spans.
+std::int64_t reach_of(const Tensor& tensor) {
+  std::int64_t reach = tensor.count() == 0 ? 0 : 1;
+  for (int axis = 0; axis < tensor.rank() && reach > 0; ++axis) {
+    reach += (tensor.extent(axis) - 1) * tensor.stride(axis);
+  }
+  return reach;
+}
+
 }  // namespace
+
+Tensor TensorPool::allocate(DType dtype, const Dims& shape) {
+  return m_owned.emplace_back(dtype, shape, m_device, Access::device_and_host);
+}
 
 Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout) {
   const int rank = shape.size();
@@ -58,9 +71,9 @@ Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout
     strides[axis] = step;
     step *= shape[axis] + (i == rank - 1 ? layout.padding : 0);
   }
-  m_owned.emplace_back(dtype, Dims{step});
-  fill_with_nan(m_owned.back());
-  return Tensor(m_owned.back()->raw(), dtype, shape, strides);
+  const Tensor memory = allocate(dtype, {step});
+  fill_with_nan(memory);
+  return Tensor(memory.raw(), dtype, shape, strides, m_device);
 }
 
 Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout) {
@@ -74,8 +87,7 @@ Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double hi
 }
 
 Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype) {
-  m_owned.emplace_back(dtype, shape);
-  const Tensor tensor = m_owned.back();
+  const Tensor tensor = allocate(dtype, shape);
   OPHIS_REQUIRE(tensor.count() == static_cast<std::int64_t>(values.size()), "integers: ", values.size(),
                 " values for shape ", shape);
   if (dtype == DType::int32) {
@@ -87,8 +99,7 @@ Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& 
 }
 
 Tensor TensorPool::as_float64(const Tensor& tensor) {
-  m_owned.emplace_back(DType::float64, tensor.shape());
-  const Tensor copy = m_owned.back();
+  const Tensor copy = allocate(DType::float64, tensor.shape());
   const Elements from(tensor);
   for (std::int64_t i = 0; i < tensor.count(); ++i)
     copy.data<double>()[i] = from.read(from.offset_of_position(i));
@@ -96,15 +107,13 @@ Tensor TensorPool::as_float64(const Tensor& tensor) {
 }
 
 Tensor TensorPool::clone(const Tensor& tensor) {
-  ExecContext exec;
-  return clone(exec, tensor, Device::cpu());
+  const Tensor memory = allocate(tensor.dtype(), {reach_of(tensor)});
+  if (memory.count() > 0) std::memcpy(memory.raw(), tensor.raw(), memory.bytes());
+  return Tensor(memory.raw(), tensor.dtype(), tensor.shape(), tensor.strides(), m_device);
 }
 
 Tensor TensorPool::clone(ExecContext& exec, const Tensor& tensor, Device device) {
-  std::int64_t reach = tensor.count() == 0 ? 0 : 1;
-  for (int axis = 0; axis < tensor.rank() && reach > 0; ++axis) {
-    reach += (tensor.extent(axis) - 1) * tensor.stride(axis);
-  }
+  const std::int64_t reach = reach_of(tensor);
   m_owned.emplace_back(tensor.dtype(), Dims{reach}, device);
   const Tensor memory = m_owned.back();
   copy(exec, Tensor(tensor.raw(), tensor.dtype(), {reach}, tensor.device()), memory);

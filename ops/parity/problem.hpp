@@ -21,10 +21,11 @@ struct Layout {
   std::int64_t padding = 0;
 };
 
-/// Makes host tensors and owns their memory.
+/// Makes tensors that the host can read and write, and owns their memory.
 class TensorPool {
  public:
-  explicit TensorPool(std::uint32_t seed) : m_engine(seed) {}
+  /// The tensors are on `device`; the host must not use them while the device works on them.
+  explicit TensorPool(std::uint32_t seed, Device device = Device::cpu()) : m_engine(seed), m_device(device) {}
 
   /// NaN everywhere (integers: the lowest value), in the padding too.
   Tensor poisoned(DType dtype, const Dims& shape, const Layout& layout = {});
@@ -34,14 +35,17 @@ class TensorPool {
   Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype = DType::int32);
   /// A dense float64 tensor with the same values.
   Tensor as_float64(const Tensor& tensor);
-  /// A copy of a host tensor with its own memory, in the same layout.
+  /// A copy of such a tensor with its own memory, in the same layout.
   Tensor clone(const Tensor& tensor);
   /// The same of a tensor on the CPU or the context's device, on a device: the CPU, or the context's own.
   Tensor clone(ExecContext& exec, const Tensor& tensor, Device device);
 
  private:
+  Tensor allocate(DType dtype, const Dims& shape);
+
   std::deque<OwnedTensor> m_owned;
   std::mt19937 m_engine;
+  Device m_device;
 };
 
 /// One output of an op and how far it may be from the reference.

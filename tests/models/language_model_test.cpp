@@ -121,6 +121,26 @@ TEST_CASE("the same seed gives the same model, in every dtype about the same log
   }
 }
 
+TEST_CASE("generation takes no memory from the device after the second token") {
+  ExecContext exec(test::device());
+  for (const char* const config : {small_mamba, small_mamba2}) {
+    const LanguageModel model =
+        LanguageModel::random(parse_model_config(config, "test"), DType::bfloat16, 3, test::device());
+    std::vector<std::uint64_t> allocations;
+    GenerationOptions options;
+    options.max_new_tokens = 256;
+    options.eos_token_ids.emplace();
+    options.on_token = [&](std::size_t, std::int32_t) {
+      allocations.push_back(device_allocations());
+      return true;
+    };
+    const std::vector<TokenIds> prompts{{5, 6, 7, 8, 9, 10}, {11}};
+    generate(model, exec, prompts, options);
+    REQUIRE(allocations.size() == 512);
+    CHECK(allocations.back() == allocations[2]);
+  }
+}
+
 TEST_CASE("prompts of different lengths generate as they do alone") {
   ExecContext exec;
   for (const char* const config : {small_mamba, small_mamba2}) {

@@ -12,6 +12,9 @@ inline Device device() {
   return name ? parse_device(name) : Device::cpu();
 }
 
+/// Whether ops check the values of indices before they run: they do where they can read them.
+inline bool checks_values() { return device() == Device::cpu(); }
+
 /// A copy of a dense tensor on the CPU.
 inline OwnedTensor to_host(const Tensor& tensor) {
   ExecContext exec(tensor.device());
