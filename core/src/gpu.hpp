@@ -20,6 +20,9 @@ DeviceType type() noexcept;
 /// Why a device cannot be used: there is none, its driver or its architecture does not fit. Empty if it can.
 std::string why_not(int index);
 
+/// Whether a kernel has failed, after which this process can use no GPU any more.
+bool is_lost() noexcept;
+
 /// Memory from a pool that keeps what is given back. Throws Error(out_of_memory).
 void* allocate(std::size_t bytes, int index);
 /// No work may be pending on the memory.

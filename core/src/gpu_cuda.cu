@@ -13,6 +13,8 @@ namespace {
 
 constexpr int max_devices = 64;
 
+std::atomic<bool> lost{false};
+
 cudaStream_t to_cuda(Stream stream) { return static_cast<cudaStream_t>(stream); }
 cudaGraphExec_t to_graph(GraphHandle graph) { return static_cast<cudaGraphExec_t>(graph); }
 cudaEvent_t to_event(Event event) { return static_cast<cudaEvent_t>(event); }
@@ -107,6 +109,8 @@ Pool& pool(int index) {
 }  // namespace
 
 DeviceType type() noexcept { return DeviceType::cuda; }
+
+bool is_lost() noexcept { return lost; }
 
 std::string why_not(int index) {
   static std::mutex mutex;
@@ -260,6 +264,7 @@ void check(cudaError_t status, const char* action) {
     case cudaErrorMisalignedAddress:
     case cudaErrorIllegalInstruction:
     case cudaErrorHardwareStackError:
+      gpu::lost = true;
       throw Error(
           ErrorCode::internal,
           message("; a kernel has failed, and this process can use the device no more (the CPU it can)"));

@@ -10,6 +10,7 @@ namespace {
 }  // namespace
 
 DeviceType type() noexcept { return DeviceType::cpu; }
+bool is_lost() noexcept { return false; }
 std::string why_not(int) { return "this build has the cpu only"; }
 
 void* allocate(std::size_t, int) { fail_without_gpu(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -33,13 +34,7 @@ double smallest_normal(DType dtype) {
 void fill_with_nan(const Tensor& memory) {
   if (memory.count() == 0) return;
   const bool is_float = is_compute_dtype(memory.dtype()) || memory.dtype() == DType::float64;
-  if (!is_float) {
-    std::memset(memory.raw(), 0x80, memory.bytes());
-    return;
-  }
-  const Elements elements(memory);
-  for (std::int64_t i = 0; i < memory.count(); ++i)
-    elements.write(i, std::numeric_limits<double>::quiet_NaN());
+  std::memset(memory.raw(), is_float ? 0xFF : 0x80, memory.bytes());  // all ones are a NaN of every format
 }
 
 /// How many elements of memory a tensor spans.
@@ -78,6 +73,15 @@ Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout
 
 Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout) {
   const Tensor tensor = poisoned(dtype, shape, layout);
+  constexpr std::int64_t most_drawn = std::int64_t{1} << 22;
+  if (tensor.count() > most_drawn && layout.padding == 0) {
+    const Tensor drawn = uniform(dtype, {most_drawn}, low, high);
+    auto* const to = static_cast<std::byte*>(tensor.raw());
+    for (std::size_t done = 0; done < tensor.bytes(); done += drawn.bytes()) {
+      std::memcpy(to + done, drawn.raw(), std::min(drawn.bytes(), tensor.bytes() - done));
+    }
+    return tensor;
+  }
   const Elements elements(tensor);
   for (std::int64_t i = 0; i < tensor.count(); ++i) {
     const double unit = static_cast<double>(m_engine()) / 4294967296.0;  // the same on every standard library

@@ -29,7 +29,8 @@ class TensorPool {
 
   /// NaN everywhere (integers: the lowest value), in the padding too.
   Tensor poisoned(DType dtype, const Dims& shape, const Layout& layout = {});
-  /// Uniform in [low, high), rounded to dtype; the padding holds NaN.
+  /// Uniform in [low, high), rounded to dtype; the padding holds NaN. Without padding only the first 2^22
+  /// elements in memory are drawn, and the rest repeats them.
   Tensor uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout = {});
   /// Values of an int32 or int64 tensor.
   Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype = DType::int32);

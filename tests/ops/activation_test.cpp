@@ -24,9 +24,10 @@ TEST_CASE("activation works in place, on any layout, with the same bits") {
 TEST_CASE("activation keeps NaN") {
   ExecContext exec(test::device());
   for (int kind = 0; kind <= static_cast<int>(Activation::softplus); ++kind) {
-    float x[] = {std::numeric_limits<float>::quiet_NaN(), 1.0f};
-    const Tensor tensor(x, DType::float32, {2});
+    TensorPool pool(0);
+    const Tensor tensor = pool.floats({std::numeric_limits<float>::quiet_NaN(), 1.0f});
     activation(exec, {tensor, static_cast<Activation>(kind), tensor});
+    const float* const x = tensor.data<float>();
     CAPTURE(to_string(static_cast<Activation>(kind)));
     CHECK(std::isnan(x[0]));
     CHECK(std::isfinite(x[1]));

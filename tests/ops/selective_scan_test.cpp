@@ -161,6 +161,24 @@ TEST_CASE("selective_scan of no positions hands the states on") {
   CHECK(test::same_bits(args.final_states, args.initial_states));
 }
 
+TEST_CASE("selective_scan takes and gives states of the activations' dtype") {
+  ExecContext exec(test::device());
+  TensorPool pool(6);
+  SelectiveScanArgs args = make_args(pool, DType::bfloat16, 2, 30, 21);
+  const Tensor states = pool.uniform(DType::bfloat16, {2, 21, 16}, -1, 1);
+  args.initial_states = pool.poisoned(DType::float32, states.shape());
+  for (std::int64_t i = 0; i < states.count(); ++i) {
+    args.initial_states.data<float>()[i] = static_cast<float>(states.data<bfloat16>()[i]);
+  }
+  selective_scan(exec, args);
+  SelectiveScanArgs narrow = args;
+  narrow.out = pool.poisoned(DType::bfloat16, args.out.shape());
+  narrow.initial_states = narrow.final_states = states;
+  selective_scan(exec, narrow);
+  CHECK(test::same_bits(narrow.out, args.out));
+  CHECK(parity::worst_ratio(states, pool.as_float64(args.final_states), 0.0) <= 0.51);
+}
+
 TEST_CASE("selective_scan takes decays that overflow or vanish") {
   ExecContext exec(test::device());
   TensorPool pool(6);

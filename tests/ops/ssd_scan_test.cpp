@@ -186,6 +186,23 @@ TEST_CASE("ssd_scan gives a row the same bits alone, in a batch, packed and agai
   CHECK(test::same_bits(marked.final_states, from_zero.final_states.slice(0, 3, 4)));
 }
 
+TEST_CASE("ssd_scan takes and gives states of the activations' dtype") {
+  ExecContext exec(test::device());
+  TensorPool pool(8);
+  SsdScanArgs args = make_args(pool, DType::bfloat16, 2, 30);
+  const Tensor states = pool.uniform(DType::bfloat16, args.initial_states.shape(), -1, 1);
+  for (std::int64_t i = 0; i < states.count(); ++i) {
+    args.initial_states.data<float>()[i] = static_cast<float>(states.data<bfloat16>()[i]);
+  }
+  ssd_scan(exec, args);
+  SsdScanArgs narrow = args;
+  narrow.out = pool.poisoned(DType::bfloat16, args.out.shape());
+  narrow.initial_states = narrow.final_states = states;
+  ssd_scan(exec, narrow);
+  CHECK(test::same_bits(narrow.out, args.out));
+  CHECK(parity::worst_ratio(states, pool.as_float64(args.final_states), 0.0) <= 0.51);
+}
+
 TEST_CASE("ssd_scan is exact to rounding where decays are extreme") {
   ExecContext exec(test::device());
   TensorPool pool(5);
