@@ -108,6 +108,13 @@ Pool& pool(int index) {
 
 DeviceType type() noexcept { return DeviceType::cuda; }
 
+int count() noexcept {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();
+  return 0;
+}
+
 std::string why_not(int index) {
   static std::mutex mutex;
   static std::array<std::string, max_devices> reasons;
