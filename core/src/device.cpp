@@ -55,6 +55,14 @@ void require_available(Device device) {
   if (!reason.empty()) fail(ErrorCode::unsupported, "device ", device, " cannot be used: ", reason);
 }
 
+std::vector<Device> available_devices() {
+  std::vector<Device> devices{Device::cpu()};
+  for (int index = 0; index < gpu::count(); ++index) {
+    if (gpu::why_not(index).empty()) devices.push_back({gpu::type(), index});
+  }
+  return devices;
+}
+
 std::ostream& operator<<(std::ostream& out, Device device) {
   out << to_string(device.type);
   if (device.type != DeviceType::cpu) out << ':' << device.index;

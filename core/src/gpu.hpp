@@ -17,6 +17,9 @@ using GraphHandle = void*;
 /// The kind of GPU that this build is for; cpu if for none.
 DeviceType type() noexcept;
 
+/// How many devices the runtime sees, of whatever use.
+int count() noexcept;
+
 /// Why a device cannot be used: there is none, its driver or its architecture does not fit. Empty if it can.
 std::string why_not(int index);
 

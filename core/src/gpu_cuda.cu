@@ -112,6 +112,13 @@ DeviceType type() noexcept { return DeviceType::cuda; }
 
 bool is_lost() noexcept { return lost; }
 
+int count() noexcept {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();
+  return 0;
+}
+
 std::string why_not(int index) {
   static std::mutex mutex;
   static std::array<std::string, max_devices> reasons;

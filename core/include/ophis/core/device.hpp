@@ -5,6 +5,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ophis {
 
@@ -29,6 +30,8 @@ Device parse_device(std::string_view name);
 std::string why_unavailable(Device device);
 /// Throws Error(unsupported) unless the device can be used.
 void require_available(Device device);
+/// The devices that can be used, the CPU first.
+std::vector<Device> available_devices();
 
 std::ostream& operator<<(std::ostream& out, Device device);
 

@@ -1,0 +1,482 @@
+// Ophis' C interface: operations and language models of the Mamba family, for every language that can call
+// C. docs/c-api.md is the guide.
+//
+// Status. Every function that can fail returns an ophis_status; ophis_last_error() tells the reason. A call
+// that fails writes no result through its output pointers, but the tensors that an op was to write may then
+// hold anything.
+//
+// Handles. ophis_context, ophis_model, ... are made by functions that write them through their last parameter
+// and given back by the matching _destroy function, which takes NULL too.
+//
+// Structs that start with `size` may grow at their end in later versions. Set size to sizeof of the struct,
+// as the _init functions do; what an older caller does not have counts as zero.
+//
+// Flags are int32_t, 0 or 1. Pointers marked "or NULL" may be NULL, others must not. Text is UTF-8.
+//
+// Threads. A context, cache, output or stream decoder is used by one thread at a time. Everything else may be
+// used by several threads at once, each with its own contexts. C++ exceptions never cross; callbacks must
+// return, not throw or longjmp.
+//
+// GPUs. Ops and copies are queued on the context's stream and return before they are done: the memory of
+// their tensors must stay until then. Errors of queued work show in ophis_context_synchronize.
+#ifndef OPHIS_H
+#define OPHIS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define OPHIS_API __attribute__((visibility("default")))
+#else
+#define OPHIS_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ----------------------------------------------------------------------------------------------------
+// Version and errors
+
+/// The version of this header; ophis_version() is that of the library.
+#define OPHIS_VERSION_MAJOR 0
+#define OPHIS_VERSION_MINOR 1
+#define OPHIS_VERSION_PATCH 0
+#define OPHIS_VERSION (OPHIS_VERSION_MAJOR * 10000 + OPHIS_VERSION_MINOR * 100 + OPHIS_VERSION_PATCH)
+
+/// 10000 major + 100 minor + patch.
+OPHIS_API int32_t ophis_version(void);
+/// "0.1.0"
+OPHIS_API const char* ophis_version_string(void);
+
+typedef int32_t ophis_status;
+enum {
+  OPHIS_OK = 0,
+  OPHIS_INVALID_ARGUMENT = 1,  ///< a value, shape, dtype or flag that the function does not take
+  OPHIS_UNSUPPORTED = 2,       ///< valid, but this build or device cannot do it
+  OPHIS_NOT_FOUND = 3,         ///< a file, tensor or key that should be there is not
+  OPHIS_CORRUPT_DATA = 4,      ///< a file whose content contradicts its format
+  OPHIS_IO = 5,                ///< the operating system refused to read or write
+  OPHIS_OUT_OF_MEMORY = 6,     ///< an allocation failed
+  OPHIS_INTERNAL = 7,          ///< a broken invariant: a bug in Ophis
+  OPHIS_CANCELLED = 8          ///< a callback asked to stop
+};
+
+/// "ok", "invalid_argument", ...; "unknown" for a number that is no status.
+OPHIS_API const char* ophis_status_name(ophis_status status);
+
+/// What the last call that failed in this thread says: the function, the argument, what came and what was
+/// wanted. Empty if none has failed. Valid until the next call that fails in this thread.
+OPHIS_API const char* ophis_last_error(void);
+
+/// Frees text or ids that a function has allocated for the caller. NULL is taken.
+OPHIS_API void ophis_free(void* memory);
+
+// ----------------------------------------------------------------------------------------------------
+// Devices and tensors
+
+/// Equal to DLPack's DLDevice.
+typedef struct ophis_device {
+  int32_t device_type;  ///< one of OPHIS_DEVICE_...
+  int32_t device_id;    ///< its number; 0 for the CPU
+} ophis_device;
+
+/// As in DLPack's DLDeviceType.
+enum {
+  OPHIS_DEVICE_CPU = 1,
+  OPHIS_DEVICE_CUDA = 2,
+  OPHIS_DEVICE_CUDA_HOST = 3,  ///< page-locked memory of the host; counts as the CPU
+  OPHIS_DEVICE_ROCM = 10
+};
+
+/// Equal to DLPack's DLDataType.
+typedef struct ophis_dtype {
+  uint8_t code;    ///< one of OPHIS_CODE_...
+  uint8_t bits;    ///< of one element
+  uint16_t lanes;  ///< 1
+} ophis_dtype;
+
+/// As in DLPack's DLDataTypeCode. With bits: INT 8, 16, 32, 64; UINT 8; FLOAT 16, 32, 64; BFLOAT 16; BOOL 8.
+/// "Any compute dtype" below is float32, bfloat16 or float16.
+enum {
+  OPHIS_CODE_INT = 0,
+  OPHIS_CODE_UINT = 1,
+  OPHIS_CODE_FLOAT = 2,
+  OPHIS_CODE_BFLOAT = 4,
+  OPHIS_CODE_BOOL = 6
+};
+
+/// A strided view of the caller's memory, equal in layout to DLPack's DLTensor: a DLTensor* may be cast to
+/// ophis_tensor*. At most six axes. Nothing is copied or kept beyond a call and the work that it queues.
+typedef struct ophis_tensor {
+  void* data;           ///< on a GPU a device pointer; may be NULL if there are no elements
+  ophis_device device;  ///< where data is
+  int32_t ndim;         ///< number of axes
+  ophis_dtype dtype;
+  const int64_t* shape;    ///< (ndim)
+  const int64_t* strides;  ///< (ndim) in elements, or NULL: dense, the last axis fastest
+  uint64_t byte_offset;    ///< the first element is at data + byte_offset
+} ophis_tensor;
+
+/// "cpu", "cuda", "cuda:1".
+OPHIS_API ophis_status ophis_device_parse(const char* name, ophis_device* device);
+
+/// OPHIS_OK if the device can be used, else OPHIS_UNSUPPORTED; ophis_last_error() says why.
+OPHIS_API ophis_status ophis_device_check(ophis_device device);
+
+/// Writes the first `capacity` devices that can be used, the CPU first, and the number of all to count.
+OPHIS_API ophis_status ophis_device_list(ophis_device* devices, size_t capacity, size_t* count);
+
+/// "float32", "bfloat16", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "boolean".
+OPHIS_API ophis_status ophis_dtype_parse(const char* name, ophis_dtype* dtype);
+
+/// A dense uninitialised tensor of Ophis' own, for callers without an allocator for the device. On a GPU its
+/// work must be done before it is destroyed.
+OPHIS_API ophis_status ophis_tensor_create(ophis_device device, ophis_dtype dtype, int32_t ndim,
+                                           const int64_t* shape, ophis_tensor** tensor);
+/// Only for tensors made by ophis_tensor_create.
+OPHIS_API void ophis_tensor_destroy(ophis_tensor* tensor);
+
+// ----------------------------------------------------------------------------------------------------
+// Contexts
+
+/// A device, an in-order queue of work on it (for a GPU, a stream) and scratch memory.
+typedef struct ophis_context ophis_context;
+
+/// Sets the number of CPU threads of the process before the first context is created, which otherwise does
+/// it; later calls have no effect. 0: as OMP_NUM_THREADS and the affinity mask allow.
+OPHIS_API ophis_status ophis_initialize(int32_t num_threads);
+
+/// `native_stream` is a cudaStream_t of the caller's, which must outlive the context, or NULL: a stream of
+/// the context's own, and on the CPU always. CUDA's default stream, whose handle is NULL too, is (void*)1
+/// (cudaStreamLegacy); it takes ops, but not ophis_generate, which records CUDA graphs. Two contexts are not
+/// ordered against each other.
+OPHIS_API ophis_status ophis_context_create(ophis_device device, void* native_stream,
+                                            ophis_context** context);
+/// Waits for the context's work.
+OPHIS_API void ophis_context_destroy(ophis_context* context);
+
+/// Waits until all work given to the context is done; fails with OPHIS_INTERNAL if some of it did.
+OPHIS_API ophis_status ophis_context_synchronize(ophis_context* context);
+OPHIS_API ophis_status ophis_context_device(const ophis_context* context, ophis_device* device);
+/// The cudaStream_t of a context on a GPU, NULL on the CPU.
+OPHIS_API ophis_status ophis_context_native_stream(const ophis_context* context, void** native_stream);
+
+/// Copies the elements of `from` to `to`: same shape and dtype, each on the CPU or on the context's device,
+/// both dense; on the CPU `from` may have any strides. On a GPU the copy is queued like an op.
+OPHIS_API ophis_status ophis_copy(ophis_context* context, const ophis_tensor* from, const ophis_tensor* to);
+
+/// What this build is and can use, as JSON: version, backend, compiler, cpu_arch, gpu_archs, onednn, threads,
+/// devices, implementations (an object: per op its implementations, fastest first). Free it by ophis_free.
+OPHIS_API ophis_status ophis_build_info(char** json);
+
+// ----------------------------------------------------------------------------------------------------
+// Ops
+//
+// Each has a struct of arguments, mirroring the C++ interface, an _init function that writes size and the
+// defaults (all tensors NULL: not given) for a struct of `size` bytes, and a function that checks the
+// arguments and queues the work. T is any one compute dtype; tensors have any strides unless said otherwise,
+// lie on the context's device and must not overlap outputs but where it is said. Every op has a page in
+// docs/ops. associative_scan, which runs a functor of the caller's, is for C++ only; ophis_cumsum is its sum.
+
+typedef int32_t ophis_activation_kind;
+enum {
+  OPHIS_IDENTITY = 0,    ///< x
+  OPHIS_SILU = 1,        ///< x / (1 + exp(-x))
+  OPHIS_GELU = 2,        ///< x * Phi(x), Phi the cumulative distribution of the standard normal
+  OPHIS_GELU_TANH = 3,   ///< x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
+  OPHIS_QUICK_GELU = 4,  ///< x / (1 + exp(-1.702 x))
+  OPHIS_RELU = 5,        ///< max(x, 0)
+  OPHIS_RELU2 = 6,       ///< max(x, 0)^2
+  OPHIS_SIGMOID = 7,     ///< 1 / (1 + exp(-x))
+  OPHIS_TANH = 8,
+  OPHIS_SOFTPLUS = 9  ///< log(1 + exp(x)); x itself above 20
+};
+
+/// out = kind(x)
+typedef struct ophis_activation_args {
+  size_t size;
+  const ophis_tensor* x;       ///< T, one to six axes
+  ophis_activation_kind kind;  ///< default OPHIS_IDENTITY
+  const ophis_tensor* out;     ///< T, the shape of x; may be x
+} ophis_activation_args;
+OPHIS_API ophis_status ophis_activation_args_init(ophis_activation_args* args, size_t size);
+OPHIS_API ophis_status ophis_activation(ophis_context* context, const ophis_activation_args* args);
+
+/// out[i...] = the first j with x[i..., j] = max_k x[i..., k]. NaN counts as larger than every number.
+typedef struct ophis_argmax_args {
+  size_t size;
+  const ophis_tensor* x;    ///< (rows..., n) T, n >= 1
+  const ophis_tensor* out;  ///< (rows...) int64
+} ophis_argmax_args;
+OPHIS_API ophis_status ophis_argmax_args_init(ophis_argmax_args* args, size_t size);
+OPHIS_API ophis_status ophis_argmax(ophis_context* context, const ophis_argmax_args* args);
+
+/// out[b, l, d] = act(bias[d] + sum_k weight[d, k] * x[b, l - (width - 1) + k, d]). nseq is batch, or with
+/// cu_seqlens the number of sequences.
+typedef struct ophis_causal_conv1d_args {
+  size_t size;
+  const ophis_tensor* x;       ///< (batch, seqlen, dim) T
+  const ophis_tensor* weight;  ///< (dim, width) any compute dtype; width >= 1
+  const ophis_tensor* bias;    ///< (dim) any compute dtype, or NULL
+  const ophis_tensor*
+      initial_states;  ///< (nseq, dim, width - 1) T, the inputs before the first, oldest first; NULL: zeros
+  const ophis_tensor*
+      seq_idx;  ///< (batch, seqlen) int32, or NULL: a tap of another sequence than its output's counts as
+                ///< zero, initial_states belong to the first; where it is negative (padding) out is zero
+  const ophis_tensor* cu_seqlens;    ///< (nseq + 1) int32, or NULL: the batch is 1, and sequence i is
+                                     ///< [cu_seqlens[i], cu_seqlens[i + 1])
+  ophis_activation_kind activation;  ///< default OPHIS_IDENTITY
+
+  const ophis_tensor* out;           ///< (batch, seqlen, dim) T; must not overlap x
+  const ophis_tensor* final_states;  ///< (nseq, dim, width - 1) T, the last width - 1 inputs, oldest first,
+                                     ///< or NULL; may be the memory of initial_states
+} ophis_causal_conv1d_args;
+OPHIS_API ophis_status ophis_causal_conv1d_args_init(ophis_causal_conv1d_args* args, size_t size);
+OPHIS_API ophis_status ophis_causal_conv1d(ophis_context* context, const ophis_causal_conv1d_args* args);
+
+/// One step of the same convolution: computes out and shifts x into conv_state.
+typedef struct ophis_causal_conv1d_update_args {
+  size_t size;
+  const ophis_tensor* x;           ///< (batch, dim) T
+  const ophis_tensor* conv_state;  ///< (batch, dim, state_len) T, state_len >= width - 1: the latest inputs,
+                                   ///< oldest first; in and out
+  const ophis_tensor* weight;      ///< (dim, width) any compute dtype
+  const ophis_tensor* bias;        ///< (dim) any compute dtype, or NULL
+  ophis_activation_kind activation;  ///< default OPHIS_IDENTITY
+
+  const ophis_tensor* out;  ///< (batch, dim) T; may be x
+} ophis_causal_conv1d_update_args;
+OPHIS_API ophis_status ophis_causal_conv1d_update_args_init(ophis_causal_conv1d_update_args* args,
+                                                            size_t size);
+OPHIS_API ophis_status ophis_causal_conv1d_update(ophis_context* context,
+                                                  const ophis_causal_conv1d_update_args* args);
+
+/// losses[i...] = -log softmax(logits[i..., :])[labels[i...]], and 0 where the label is ignore_index. On the
+/// CPU a label outside [0, vocab) that is not ignore_index is an error.
+typedef struct ophis_cross_entropy_args {
+  size_t size;
+  const ophis_tensor* logits;  ///< (rows..., vocab) T, vocab >= 1
+  const ophis_tensor* labels;  ///< (rows...) int64
+  int64_t ignore_index;        ///< default -100
+
+  const ophis_tensor* losses;  ///< (rows...) float32, in nats
+} ophis_cross_entropy_args;
+OPHIS_API ophis_status ophis_cross_entropy_args_init(ophis_cross_entropy_args* args, size_t size);
+OPHIS_API ophis_status ophis_cross_entropy(ophis_context* context, const ophis_cross_entropy_args* args);
+
+/// out[..., l, ...] = sum_{j <= l} x[..., j, ...] along one axis (reverse: j >= l)
+typedef struct ophis_cumsum_args {
+  size_t size;
+  const ophis_tensor* x;  ///< one to six axes; float32, bfloat16, float16, float64, int32 or int64
+  int32_t axis;           ///< default -1; a negative axis counts from the end
+  int32_t reverse;        ///< sum from the last position to the first
+
+  const ophis_tensor* out;  ///< the shape of x, and its dtype (for int32 also int64); may be x
+} ophis_cumsum_args;
+OPHIS_API ophis_status ophis_cumsum_args_init(ophis_cumsum_args* args, size_t size);
+OPHIS_API ophis_status ophis_cumsum(ophis_context* context, const ophis_cumsum_args* args);
+
+/// out[i..., :] = weight[ids[i...], :], rounded to the dtype of out. On the CPU an id outside [0, vocab) is
+/// an error.
+typedef struct ophis_embedding_args {
+  size_t size;
+  const ophis_tensor* ids;     ///< (tokens...) int64 or int32, one to five axes
+  const ophis_tensor* weight;  ///< (vocab, dim) any compute dtype
+
+  const ophis_tensor* out;  ///< (tokens..., dim) any compute dtype
+} ophis_embedding_args;
+OPHIS_API ophis_status ophis_embedding_args_init(ophis_embedding_args* args, size_t size);
+OPHIS_API ophis_status ophis_embedding(ophis_context* context, const ophis_embedding_args* args);
+
+/// s = x + residual;  out = (s - mean(s)) / sqrt(mean((s - mean(s))^2) + eps) * weight + bias, the means
+/// taken over a row.
+typedef struct ophis_layer_norm_args {
+  size_t size;
+  const ophis_tensor* x;         ///< (rows..., dim) T, dim >= 1, one to six axes
+  const ophis_tensor* weight;    ///< (dim) any compute dtype, or NULL: ones
+  const ophis_tensor* bias;      ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* residual;  ///< (rows..., dim) T or float32, or NULL
+  double eps;                    ///< default 1e-5
+
+  const ophis_tensor*
+      residual_out;         ///< (rows..., dim) T or float32: s, or NULL; may be the memory of residual
+  const ophis_tensor* out;  ///< (rows..., dim) T; may be x
+} ophis_layer_norm_args;
+OPHIS_API ophis_status ophis_layer_norm_args_init(ophis_layer_norm_args* args, size_t size);
+OPHIS_API ophis_status ophis_layer_norm(ophis_context* context, const ophis_layer_norm_args* args);
+
+/// out[r, o] = bias[o] + sum_i x[r, i] * weight[o, i], summed in float32
+typedef struct ophis_linear_args {
+  size_t size;
+  const ophis_tensor* x;  ///< (rows..., in) T; the last axis dense; fastest if the rows are evenly spaced
+  const ophis_tensor* weight;  ///< (out, in) T; the last axis dense
+  const ophis_tensor* bias;    ///< (out) any compute dtype, or NULL
+  int32_t weight_is_constant;  ///< the caller's word that no op still queued writes to weight: a GPU may then
+                               ///< read it ahead of x
+
+  const ophis_tensor* out;  ///< (rows..., out) T or float32; as x; must not overlap x
+} ophis_linear_args;
+OPHIS_API ophis_status ophis_linear_args_init(ophis_linear_args* args, size_t size);
+OPHIS_API ophis_status ophis_linear(ophis_context* context, const ophis_linear_args* args);
+
+/// out[b, l, :] = mask[b, l] != 0 ? x[b, l, :] : 0
+typedef struct ophis_mask_positions_args {
+  size_t size;
+  const ophis_tensor* x;     ///< (batch, seqlen, dim) T
+  const ophis_tensor* mask;  ///< (batch, seqlen) int64 or int32
+
+  const ophis_tensor* out;  ///< (batch, seqlen, dim) T; may be x
+} ophis_mask_positions_args;
+OPHIS_API ophis_status ophis_mask_positions_args_init(ophis_mask_positions_args* args, size_t size);
+OPHIS_API ophis_status ophis_mask_positions(ophis_context* context, const ophis_mask_positions_args* args);
+
+/// s = x + residual;  out = s / sqrt(mean(s^2) + eps) * weight + bias, the mean taken over a row or over
+/// groups of it. With z a gate, before the mean or after the norm: norm(s * silu(z)), or norm(s) * silu(z)
+/// with norm_before_gate.
+typedef struct ophis_rms_norm_args {
+  size_t size;
+  const ophis_tensor* x;         ///< (rows..., dim) T, dim >= 1, one to six axes
+  const ophis_tensor* weight;    ///< (dim) any compute dtype, or NULL: ones
+  const ophis_tensor* bias;      ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* residual;  ///< (rows..., dim) T or float32, or NULL
+  const ophis_tensor* z;         ///< (rows..., dim) T, the gate, or NULL
+  double eps;                    ///< default 1e-5
+  int32_t norm_before_gate;      ///< where z acts
+  int64_t group_size;            ///< elements under one mean, a divisor of dim; 0, the default: the whole row
+
+  const ophis_tensor*
+      residual_out;         ///< (rows..., dim) T or float32: s, or NULL; may be the memory of residual
+  const ophis_tensor* out;  ///< (rows..., dim) T; may be x or z
+} ophis_rms_norm_args;
+OPHIS_API ophis_status ophis_rms_norm_args_init(ophis_rms_norm_args* args, size_t size);
+OPHIS_API ophis_status ophis_rms_norm(ophis_context* context, const ophis_rms_norm_args* args);
+
+/// The selective scan of Mamba-1. For every sequence and channel d, over time l, with g = d / (dim /
+/// ngroups):
+///
+///     delta'   = softplus(delta[l, d] + delta_bias[d])        (softplus only with delta_softplus)
+///     h[n]     = exp(delta' * A[d, n]) * h[n] + delta' * B[l, g, n] * u[l, d]
+///     out[l,d] = (sum_n C[l, g, n] * h[n] + D[d] * u[l, d]) * silu(z[l, d])
+///
+/// A tensor that lies as (batch, dim, seqlen), or as (batch, ngroups, dstate, seqlen), is given as its
+/// transposed view, by strides. nseq is batch, or with cu_seqlens the number of sequences; ngroups divides
+/// dim.
+typedef struct ophis_selective_scan_args {
+  size_t size;
+  const ophis_tensor* u;      ///< (batch, seqlen, dim) T
+  const ophis_tensor* delta;  ///< (batch, seqlen, dim) T
+  const ophis_tensor* A;      ///< (dim, dstate) any compute dtype; dstate >= 1
+  const ophis_tensor*
+      B;  ///< (batch, seqlen, ngroups, dstate) T; or, constant in time, (dim, dstate) any compute dtype
+  const ophis_tensor* C;           ///< as B, which it need not follow
+  const ophis_tensor* D;           ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* z;           ///< (batch, seqlen, dim) T, or NULL: no gate
+  const ophis_tensor* delta_bias;  ///< (dim) any compute dtype, or NULL
+  int32_t delta_softplus;
+  const ophis_tensor* initial_states;  ///< (nseq, dim, dstate) float32, or NULL: zeros
+  const ophis_tensor* cu_seqlens;      ///< (nseq + 1) int32, or NULL: the batch is 1, and sequence i is
+                                       ///< [cu_seqlens[i], cu_seqlens[i + 1])
+
+  const ophis_tensor* out;           ///< (batch, seqlen, dim) T; may be u, delta or z itself
+  const ophis_tensor* final_states;  ///< (nseq, dim, dstate) float32, or NULL; may be initial_states itself
+} ophis_selective_scan_args;
+OPHIS_API ophis_status ophis_selective_scan_args_init(ophis_selective_scan_args* args, size_t size);
+OPHIS_API ophis_status ophis_selective_scan(ophis_context* context, const ophis_selective_scan_args* args);
+
+/// One step of the same recurrence: advances state and computes out.
+typedef struct ophis_selective_state_update_args {
+  size_t size;
+  const ophis_tensor* state;    ///< (batch, dim, dstate) float32; in and out
+  const ophis_tensor* x;        ///< (batch, dim) T, the scan's u
+  const ophis_tensor* dt;       ///< (batch, dim) T, the scan's delta
+  const ophis_tensor* A;        ///< (dim, dstate) any compute dtype; dstate >= 1
+  const ophis_tensor* B;        ///< (batch, ngroups, dstate) T; or (dim, dstate) any compute dtype
+  const ophis_tensor* C;        ///< as B
+  const ophis_tensor* D;        ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* z;        ///< (batch, dim) T, or NULL
+  const ophis_tensor* dt_bias;  ///< (dim) any compute dtype, or NULL
+  int32_t dt_softplus;
+
+  const ophis_tensor* out;  ///< (batch, dim) T; may be x, dt or z itself
+} ophis_selective_state_update_args;
+OPHIS_API ophis_status ophis_selective_state_update_args_init(ophis_selective_state_update_args* args,
+                                                              size_t size);
+OPHIS_API ophis_status ophis_selective_state_update(ophis_context* context,
+                                                    const ophis_selective_state_update_args* args);
+
+/// out[i] = exp(x[i] - m) / sum_j exp(x[j] - m) with m = max_j x[j], or its logarithm. -inf stands for
+/// probability zero; a row that holds NaN, +inf or only -inf gives NaN.
+typedef struct ophis_softmax_args {
+  size_t size;
+  const ophis_tensor* x;  ///< (rows..., n) T, n >= 1, one to six axes
+  int32_t log;            ///< the logarithm
+
+  const ophis_tensor* out;  ///< (rows..., n) T; may be x
+} ophis_softmax_args;
+OPHIS_API ophis_status ophis_softmax_args_init(ophis_softmax_args* args, size_t size);
+OPHIS_API ophis_status ophis_softmax(ophis_context* context, const ophis_softmax_args* args);
+
+/// The state-space duality (SSD) scan of Mamba-2. For every sequence, head h and element p of the head, with
+/// g = h / (nheads / ngroups) and the state S (headdim, dstate) that starts as initial_states or zero:
+///
+///     dt'[l]    = clamp(softplus(dt[l, h] + dt_bias[h]), dt_min, dt_max)    (softplus only with dt_softplus)
+///     S[p, n]   = exp(dt'[l] A[h]) S[p, n] + dt'[l] x[l, h, p] B[l, g, n]
+///     out[l, p] = (sum_n C[l, g, n] S[p, n] + D[h, p] x[l, h, p]) silu(z[l, h, p])
+///
+/// nseq is batch, or with cu_seqlens the number of sequences. x, B and C may be slices of one tensor.
+typedef struct ophis_ssd_scan_args {
+  size_t size;
+  const ophis_tensor* x;        ///< (batch, seqlen, nheads, headdim) T
+  const ophis_tensor* dt;       ///< (batch, seqlen, nheads) T
+  const ophis_tensor* A;        ///< (nheads) any compute dtype; usually negative
+  const ophis_tensor* B;        ///< (batch, seqlen, ngroups, dstate) T; ngroups divides nheads
+  const ophis_tensor* C;        ///< (batch, seqlen, ngroups, dstate) T
+  const ophis_tensor* D;        ///< (nheads) or (nheads, headdim) any compute dtype, or NULL
+  const ophis_tensor* z;        ///< (batch, seqlen, nheads, headdim) T, or NULL
+  const ophis_tensor* dt_bias;  ///< (nheads) any compute dtype, or NULL
+  int32_t dt_softplus;
+  double dt_min;       ///< default 0
+  double dt_max;       ///< default infinity: bounds of dt after the softplus
+  int64_t chunk_size;  ///< default 256; a hint, >= 1: positions that an implementation may handle together
+  const ophis_tensor* initial_states;  ///< (nseq, nheads, headdim, dstate) float32, or NULL: zeros
+  const ophis_tensor*
+      seq_idx;  ///< (batch, seqlen) int32, or NULL: where it differs from the position before, the state
+                ///< starts again from zero; initial_states belong to the first sequence of a row
+  const ophis_tensor* cu_seqlens;  ///< (nseq + 1) int32, or NULL: the batch is 1, and sequence i is
+                                   ///< [cu_seqlens[i], cu_seqlens[i + 1]); excludes seq_idx
+
+  const ophis_tensor* out;           ///< (batch, seqlen, nheads, headdim) T; must not overlap an input
+  const ophis_tensor* final_states;  ///< (nseq, nheads, headdim, dstate) float32, or NULL; may be the memory
+                                     ///< of initial_states
+} ophis_ssd_scan_args;
+OPHIS_API ophis_status ophis_ssd_scan_args_init(ophis_ssd_scan_args* args, size_t size);
+OPHIS_API ophis_status ophis_ssd_scan(ophis_context* context, const ophis_ssd_scan_args* args);
+
+/// One step of the same recurrence: computes out and advances state.
+typedef struct ophis_ssd_state_update_args {
+  size_t size;
+  const ophis_tensor* state;    ///< (batch, nheads, headdim, dstate) float32; in and out
+  const ophis_tensor* x;        ///< (batch, nheads, headdim) T
+  const ophis_tensor* dt;       ///< (batch, nheads) T
+  const ophis_tensor* A;        ///< (nheads) any compute dtype
+  const ophis_tensor* B;        ///< (batch, ngroups, dstate) T
+  const ophis_tensor* C;        ///< (batch, ngroups, dstate) T
+  const ophis_tensor* D;        ///< (nheads) or (nheads, headdim) any compute dtype, or NULL
+  const ophis_tensor* z;        ///< (batch, nheads, headdim) T, or NULL
+  const ophis_tensor* dt_bias;  ///< (nheads) any compute dtype, or NULL
+  int32_t dt_softplus;
+  double dt_min;  ///< default 0
+  double dt_max;  ///< default infinity
+
+  const ophis_tensor* out;  ///< (batch, nheads, headdim) T; may be x or z
+} ophis_ssd_state_update_args;
+OPHIS_API ophis_status ophis_ssd_state_update_args_init(ophis_ssd_state_update_args* args, size_t size);
+OPHIS_API ophis_status ophis_ssd_state_update(ophis_context* context,
+                                              const ophis_ssd_state_update_args* args);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // OPHIS_H

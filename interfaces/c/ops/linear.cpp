@@ -1,0 +1,23 @@
+#include "ophis/ops/linear.hpp"
+
+#include "interfaces/c/src/op.hpp"
+
+namespace ophis::c {
+
+template <>
+struct Mapping<ophis_linear_args> {
+  using From = ophis_linear_args;
+  using To = LinearArgs;
+  static constexpr std::tuple members{OPHIS_C_MEMBER(x), OPHIS_C_MEMBER(weight), OPHIS_C_MEMBER(bias),
+                                      OPHIS_C_MEMBER(weight_is_constant), OPHIS_C_MEMBER(out)};
+};
+
+}  // namespace ophis::c
+
+ophis_status ophis_linear_args_init(ophis_linear_args* args, size_t size) {
+  return ophis::c::init_args(__func__, args, size);
+}
+
+ophis_status ophis_linear(ophis_context* context, const ophis_linear_args* args) {
+  return ophis::c::run_op(__func__, context, args, ophis::linear);
+}

@@ -1,0 +1,318 @@
+// Every op from C, on numbers that can be worked out by hand.
+#include <math.h>
+
+#include "check.h"
+
+static ophis_context* context;
+
+/// A constant array of extents, alive to the end of the enclosing block.
+#define SHAPE(...) ((const int64_t[]){__VA_ARGS__})
+
+static void check_values(int line, const float* got, const float* want, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    if (fabsf(got[i] - want[i]) <= 1e-6f * (1.0f + fabsf(want[i]))) continue;
+    printf("%s:%d: element %d is %g, wanted %g\n", __FILE__, line, (int)i, (double)got[i], (double)want[i]);
+    ++failures;
+  }
+}
+#define CHECK_VALUES(got, ...)                                         \
+  do {                                                                 \
+    const float want[] = {__VA_ARGS__};                                \
+    check_values(__LINE__, (got), want, sizeof want / sizeof want[0]); \
+  } while (0)
+
+static float softplus(float x) { return log1pf(expf(x)); }
+static float silu(float x) { return x / (1.0f + expf(-x)); }
+
+static void test_activation(void) {
+  float in[] = {-1, 2}, result[2] = {NAN, NAN};
+  const ophis_tensor x = floats(in, 1, SHAPE(2)), out = floats(result, 1, SHAPE(2));
+  ophis_activation_args args;
+  CHECK_OK(ophis_activation_args_init(&args, sizeof args));
+  args.x = &x;
+  args.out = &out;
+  CHECK_OK(ophis_activation(context, &args));
+  CHECK_VALUES(result, -1, 2);
+  args.kind = OPHIS_SILU;
+  CHECK_OK(ophis_activation(context, &args));
+  CHECK_VALUES(result, silu(-1), silu(2));
+  args.kind = OPHIS_SOFTPLUS;
+  CHECK_OK(ophis_activation(context, &args));
+  CHECK_VALUES(result, softplus(-1), softplus(2));
+  args.kind = 10;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "ophis_activation: kind: it is 10", ophis_activation(context, &args));
+}
+
+static void test_argmax(void) {
+  float in[] = {1, 3, 2, 9, 8, 7};
+  int64_t result[2] = {-1, -1};
+  const ophis_tensor x = floats(in, 2, SHAPE(2, 3));
+  const ophis_tensor out = cpu_tensor(result, OPHIS_CODE_INT, 64, 1, SHAPE(2));
+  ophis_argmax_args args;
+  CHECK_OK(ophis_argmax_args_init(&args, sizeof args));
+  args.x = &x;
+  args.out = &out;
+  CHECK_OK(ophis_argmax(context, &args));
+  CHECK(result[0] == 1 && result[1] == 0);
+}
+
+static void test_causal_conv1d(void) {
+  float in[] = {1, 2, 3}, taps[] = {10, 100}, shift[] = {5}, before[] = {7}, result[3], last[1];
+  const ophis_tensor x = floats(in, 3, SHAPE(1, 3, 1)), weight = floats(taps, 2, SHAPE(1, 2));
+  const ophis_tensor bias = floats(shift, 1, SHAPE(1)), initial = floats(before, 3, SHAPE(1, 1, 1));
+  const ophis_tensor out = floats(result, 3, SHAPE(1, 3, 1)), final = floats(last, 3, SHAPE(1, 1, 1));
+  ophis_causal_conv1d_args args;
+  CHECK_OK(ophis_causal_conv1d_args_init(&args, sizeof args));
+  args.x = &x;
+  args.weight = &weight;
+  args.bias = &bias;
+  args.initial_states = &initial;
+  args.out = &out;
+  args.final_states = &final;
+  CHECK_OK(ophis_causal_conv1d(context, &args));
+  CHECK_VALUES(result, 175, 215, 325);
+  CHECK_VALUES(last, 3);
+
+  float memory[] = {7}, step[] = {1};
+  const ophis_tensor now = floats(step, 2, SHAPE(1, 1)), state = floats(memory, 3, SHAPE(1, 1, 1));
+  ophis_causal_conv1d_update_args update;
+  CHECK_OK(ophis_causal_conv1d_update_args_init(&update, sizeof update));
+  update.x = &now;
+  update.conv_state = &state;
+  update.weight = &weight;
+  update.activation = OPHIS_RELU;
+  update.out = &now;
+  CHECK_OK(ophis_causal_conv1d_update(context, &update));
+  CHECK_VALUES(step, 170);
+  CHECK_VALUES(memory, 1);
+}
+
+static void test_cross_entropy(void) {
+  float in[] = {0, 0, 1, 3}, result[2];
+  int64_t wanted[] = {1, -100};
+  const ophis_tensor logits = floats(in, 2, SHAPE(2, 2)), losses = floats(result, 1, SHAPE(2));
+  const ophis_tensor labels = cpu_tensor(wanted, OPHIS_CODE_INT, 64, 1, SHAPE(2));
+  ophis_cross_entropy_args args;
+  CHECK_OK(ophis_cross_entropy_args_init(&args, sizeof args));
+  CHECK(args.ignore_index == -100);
+  args.logits = &logits;
+  args.labels = &labels;
+  args.losses = &losses;
+  CHECK_OK(ophis_cross_entropy(context, &args));
+  CHECK_VALUES(result, logf(2), 0);
+}
+
+static void test_cumsum(void) {
+  float in[] = {1, 2, 3, 4}, result[4];
+  const ophis_tensor x = floats(in, 2, SHAPE(2, 2)), out = floats(result, 2, SHAPE(2, 2));
+  ophis_cumsum_args args;
+  CHECK_OK(ophis_cumsum_args_init(&args, sizeof args));
+  CHECK(args.axis == -1);
+  args.x = &x;
+  args.out = &out;
+  CHECK_OK(ophis_cumsum(context, &args));
+  CHECK_VALUES(result, 1, 3, 3, 7);
+  args.axis = 0;
+  args.reverse = 1;
+  CHECK_OK(ophis_cumsum(context, &args));
+  CHECK_VALUES(result, 4, 6, 3, 4);
+  args.reverse = 2;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "ophis_cumsum: reverse: it is 2, but must be 0 or 1",
+              ophis_cumsum(context, &args));
+}
+
+static void test_embedding(void) {
+  int32_t tokens[] = {2, 0};
+  float table[] = {1, 2, 3, 4, 5, 6}, result[4];
+  const ophis_tensor ids = cpu_tensor(tokens, OPHIS_CODE_INT, 32, 1, SHAPE(2));
+  const ophis_tensor weight = floats(table, 2, SHAPE(3, 2)), out = floats(result, 2, SHAPE(2, 2));
+  ophis_embedding_args args;
+  CHECK_OK(ophis_embedding_args_init(&args, sizeof args));
+  args.ids = &ids;
+  args.weight = &weight;
+  args.out = &out;
+  CHECK_OK(ophis_embedding(context, &args));
+  CHECK_VALUES(result, 5, 6, 1, 2);
+  tokens[1] = 3;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "ophis_embedding: ids", ophis_embedding(context, &args));
+}
+
+static void test_norms(void) {
+  float in[] = {3, 5}, scale[] = {2, 10}, added[] = {1, -1}, sum[2], result[2];
+  const ophis_tensor x = floats(in, 2, SHAPE(1, 2)), weight = floats(scale, 1, SHAPE(2));
+  const ophis_tensor residual = floats(added, 2, SHAPE(1, 2)), residual_out = floats(sum, 2, SHAPE(1, 2));
+  const ophis_tensor out = floats(result, 2, SHAPE(1, 2));
+  ophis_layer_norm_args layer;
+  CHECK_OK(ophis_layer_norm_args_init(&layer, sizeof layer));
+  CHECK(layer.eps == 1e-5);
+  layer.x = &x;
+  layer.weight = &weight;
+  layer.eps = 0;
+  layer.out = &out;
+  CHECK_OK(ophis_layer_norm(context, &layer));
+  CHECK_VALUES(result, -2, 10);
+
+  ophis_rms_norm_args rms;
+  CHECK_OK(ophis_rms_norm_args_init(&rms, sizeof rms));
+  rms.x = &x;
+  rms.weight = &weight;
+  rms.residual = &residual;
+  rms.residual_out = &residual_out;
+  rms.eps = 0;
+  rms.out = &out;
+  CHECK_OK(ophis_rms_norm(context, &rms));
+  CHECK_VALUES(sum, 4, 4);
+  CHECK_VALUES(result, 2, 10);
+  rms.group_size = 3;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "group_size", ophis_rms_norm(context, &rms));
+}
+
+static void test_linear(void) {
+  float in[] = {1, 2}, matrix[] = {1, 10, 100, 1000, 0, 1}, shift[] = {0, 0, 5}, result[3];
+  const ophis_tensor x = floats(in, 2, SHAPE(1, 2)), weight = floats(matrix, 2, SHAPE(3, 2));
+  const ophis_tensor bias = floats(shift, 1, SHAPE(3)), out = floats(result, 2, SHAPE(1, 3));
+  ophis_linear_args args;
+  CHECK_OK(ophis_linear_args_init(&args, sizeof args));
+  args.x = &x;
+  args.weight = &weight;
+  args.bias = &bias;
+  args.out = &out;
+  CHECK_OK(ophis_linear(context, &args));
+  CHECK_VALUES(result, 21, 2100, 7);
+}
+
+static void test_mask_positions(void) {
+  float in[] = {1, 2}, result[2];
+  int64_t kept[] = {0, 1};
+  const ophis_tensor x = floats(in, 3, SHAPE(1, 2, 1)), out = floats(result, 3, SHAPE(1, 2, 1));
+  const ophis_tensor mask = cpu_tensor(kept, OPHIS_CODE_INT, 64, 2, SHAPE(1, 2));
+  ophis_mask_positions_args args;
+  CHECK_OK(ophis_mask_positions_args_init(&args, sizeof args));
+  args.x = &x;
+  args.mask = &mask;
+  args.out = &out;
+  CHECK_OK(ophis_mask_positions(context, &args));
+  CHECK_VALUES(result, 0, 2);
+}
+
+static void test_softmax(void) {
+  float in[] = {0, 0, 0, INFINITY}, result[2];
+  const ophis_tensor x = floats(in, 2, SHAPE(1, 2)), out = floats(result, 2, SHAPE(1, 2));
+  ophis_softmax_args args;
+  CHECK_OK(ophis_softmax_args_init(&args, sizeof args));
+  args.x = &x;
+  args.out = &out;
+  CHECK_OK(ophis_softmax(context, &args));
+  CHECK_VALUES(result, 0.5f, 0.5f);
+  args.log = 1;
+  CHECK_OK(ophis_softmax(context, &args));
+  CHECK_VALUES(result, -logf(2), -logf(2));
+}
+
+/// Two steps of one channel with one state, and then a third by the update.
+static void test_selective_scan(void) {
+  float u_values[] = {1, 2}, delta_values[] = {0.5f, 0.25f}, A_values[] = {-1}, B_values[] = {3, 4};
+  float C_values[] = {1, 2}, D_values[] = {10}, result[2], state_values[1];
+  const ophis_tensor u = floats(u_values, 3, SHAPE(1, 2, 1)), delta = floats(delta_values, 3, SHAPE(1, 2, 1));
+  const ophis_tensor A = floats(A_values, 2, SHAPE(1, 1)), B = floats(B_values, 4, SHAPE(1, 2, 1, 1));
+  const ophis_tensor C = floats(C_values, 4, SHAPE(1, 2, 1, 1)), D = floats(D_values, 1, SHAPE(1));
+  const ophis_tensor out = floats(result, 3, SHAPE(1, 2, 1)),
+                     states = floats(state_values, 3, SHAPE(1, 1, 1));
+  ophis_selective_scan_args args;
+  CHECK_OK(ophis_selective_scan_args_init(&args, sizeof args));
+  args.u = &u;
+  args.delta = &delta;
+  args.A = &A;
+  args.B = &B;
+  args.C = &C;
+  args.D = &D;
+  args.out = &out;
+  args.final_states = &states;
+  CHECK_OK(ophis_selective_scan(context, &args));
+  const float h0 = 0.5f * 3 * 1, h1 = expf(-0.25f) * h0 + 0.25f * 4 * 2;
+  CHECK_VALUES(result, h0 + 10, 2 * h1 + 20);
+  CHECK_VALUES(state_values, h1);
+
+  float x_value[] = {1}, dt_value[] = {0.5f}, B_value[] = {2}, C_value[] = {1}, y[1];
+  const ophis_tensor x = floats(x_value, 2, SHAPE(1, 1)), dt = floats(dt_value, 2, SHAPE(1, 1));
+  const ophis_tensor B_now = floats(B_value, 3, SHAPE(1, 1, 1)), C_now = floats(C_value, 3, SHAPE(1, 1, 1));
+  const ophis_tensor y_tensor = floats(y, 2, SHAPE(1, 1));
+  ophis_selective_state_update_args update;
+  CHECK_OK(ophis_selective_state_update_args_init(&update, sizeof update));
+  update.state = &states;
+  update.x = &x;
+  update.dt = &dt;
+  update.A = &A;
+  update.B = &B_now;
+  update.C = &C_now;
+  update.dt_softplus = 1;
+  update.out = &y_tensor;
+  CHECK_OK(ophis_selective_state_update(context, &update));
+  const float step = softplus(0.5f), h2 = expf(-step) * h1 + step * 2;
+  CHECK_VALUES(y, h2);
+  CHECK_VALUES(state_values, h2);
+}
+
+static void test_ssd_scan(void) {
+  float x_values[] = {1, 2}, dt_values[] = {0.5f, 8}, A_values[] = {-1}, B_values[] = {3, 4};
+  float C_values[] = {1, 2}, z_values[] = {1, -1}, result[2], state_values[1];
+  const ophis_tensor x = floats(x_values, 4, SHAPE(1, 2, 1, 1)), dt = floats(dt_values, 3, SHAPE(1, 2, 1));
+  const ophis_tensor A = floats(A_values, 1, SHAPE(1)), B = floats(B_values, 4, SHAPE(1, 2, 1, 1));
+  const ophis_tensor C = floats(C_values, 4, SHAPE(1, 2, 1, 1)), z = floats(z_values, 4, SHAPE(1, 2, 1, 1));
+  const ophis_tensor out = floats(result, 4, SHAPE(1, 2, 1, 1));
+  const ophis_tensor states = floats(state_values, 4, SHAPE(1, 1, 1, 1));
+  ophis_ssd_scan_args args;
+  CHECK_OK(ophis_ssd_scan_args_init(&args, sizeof args));
+  CHECK(args.dt_min == 0 && isinf(args.dt_max) && args.chunk_size == 256);
+  args.x = &x;
+  args.dt = &dt;
+  args.A = &A;
+  args.B = &B;
+  args.C = &C;
+  args.z = &z;
+  args.dt_max = 0.75;
+  args.out = &out;
+  args.final_states = &states;
+  CHECK_OK(ophis_ssd_scan(context, &args));
+  const float h0 = 0.5f * 3 * 1, h1 = expf(-0.75f) * h0 + 0.75f * 4 * 2;
+  CHECK_VALUES(result, h0 * silu(1), 2 * h1 * silu(-1));
+  CHECK_VALUES(state_values, h1);
+
+  float x_value[] = {1}, dt_value[] = {0.5f}, B_value[] = {2}, C_value[] = {1}, y[1];
+  const ophis_tensor x_now = floats(x_value, 3, SHAPE(1, 1, 1)), dt_now = floats(dt_value, 2, SHAPE(1, 1));
+  const ophis_tensor B_now = floats(B_value, 3, SHAPE(1, 1, 1)), C_now = floats(C_value, 3, SHAPE(1, 1, 1));
+  const ophis_tensor y_tensor = floats(y, 3, SHAPE(1, 1, 1));
+  ophis_ssd_state_update_args update;
+  CHECK_OK(ophis_ssd_state_update_args_init(&update, sizeof update));
+  update.state = &states;
+  update.x = &x_now;
+  update.dt = &dt_now;
+  update.A = &A;
+  update.B = &B_now;
+  update.C = &C_now;
+  update.out = &y_tensor;
+  CHECK_OK(ophis_ssd_state_update(context, &update));
+  const float h2 = expf(-0.5f) * h1 + 0.5f * 2;
+  CHECK_VALUES(y, h2);
+  CHECK_VALUES(state_values, h2);
+}
+
+int main(void) {
+  const ophis_device cpu = {OPHIS_DEVICE_CPU, 0};
+  CHECK_OK(ophis_context_create(cpu, NULL, &context));
+  test_activation();
+  test_argmax();
+  test_causal_conv1d();
+  test_cross_entropy();
+  test_cumsum();
+  test_embedding();
+  test_norms();
+  test_linear();
+  test_mask_positions();
+  test_softmax();
+  test_selective_scan();
+  test_ssd_scan();
+  CHECK_OK(ophis_context_synchronize(context));
+  ophis_context_destroy(context);
+  return failures == 0 ? 0 : 1;
+}
