@@ -15,6 +15,10 @@
 #include "interfaces/c/src/tensor.hpp"
 #include "ophis/ops/activation.hpp"
 
+namespace ophis {
+class ModelCache;
+}
+
 namespace ophis::c {
 
 template <class From>
@@ -48,6 +52,9 @@ inline void convert(std::int32_t from, Activation& to) {
   to = static_cast<Activation>(from);
 }
 inline void convert(Activation from, std::int32_t& to) { to = static_cast<std::int32_t>(from); }
+
+void convert(ophis_cache* from, ModelCache*& to);
+inline void convert(const ModelCache*, ophis_cache*& to) { to = nullptr; }
 
 inline void convert(std::int32_t from, std::int32_t& to) { to = from; }
 inline void convert(std::int64_t from, std::int64_t& to) { to = from; }
