@@ -31,6 +31,8 @@ struct Member {
   From from;
   To to;
 };
+template <class From, class To>
+Member(const char*, From, To) -> Member<From, To>;
 
 #define OPHIS_C_MEMBER(name) \
   Member { #name, &From::name, &To::name }
