@@ -12,6 +12,9 @@ foreach(layer IN LISTS layers)
 endforeach()
 install(TARGETS ophis EXPORT OphisTargets ${header_sets})
 install(EXPORT OphisTargets NAMESPACE Ophis:: DESTINATION ${package_dir})
+if(OPHIS_BUILD_C)
+  install(EXPORT OphisCTargets NAMESPACE Ophis:: DESTINATION ${package_dir})
+endif()
 
 # A program that links a static Ophis also links the packages behind it; a shared one brings them along.
 set(OPHIS_FIND_PACKAGES "")

@@ -36,7 +36,8 @@ def _build(name: str, folder: Path, sources: list[str]) -> None:
 def load(folder: Path) -> None:
     """Makes `import mamba_ssm` and `import causal_conv1d` work."""
     os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "9.0")
-    sys.setdlopenflags(os.RTLD_LAZY | os.RTLD_GLOBAL)
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(os.RTLD_LAZY)
     _build(
         "causal_conv1d_cuda",
         folder / "causal-conv1d" / "csrc",
@@ -47,6 +48,7 @@ def load(folder: Path) -> None:
         folder / "mamba-ssm" / "csrc" / "selective_scan",
         ["selective_scan.cpp", "selective_scan_fwd_bf16.cu"],
     )
+    sys.setdlopenflags(flags)
     sys.path.insert(0, str(folder / "causal-conv1d"))
     # The packages' own __init__ imports every model, and with them much that is not measured.
     package = types.ModuleType("mamba_ssm")

@@ -4,6 +4,7 @@
 
 #include "models/src/initialization.hpp"
 #include "models/src/language_model_pass.hpp"
+#include "ophis/core/copy.hpp"
 
 namespace ophis {
 namespace {
@@ -46,6 +47,17 @@ std::size_t ModelCache::bytes() const noexcept {
 void ModelCache::reset(ExecContext& exec) {
   for (BlockState& state : m_layers) state.reset(exec);
   m_seqlen = 0;
+}
+
+void ModelCache::copy_from(ExecContext& exec, const ModelCache& other) {
+  OPHIS_REQUIRE(other.layers() == layers() && other.batch() == m_batch, "a cache of ", layers(),
+                " layers and batch ", m_batch, " cannot take over one of ", other.layers(), " and batch ",
+                other.batch());
+  for (std::size_t i = 0; i < m_layers.size(); ++i) {
+    copy(exec, other.m_layers[i].conv_memory, m_layers[i].conv_memory);
+    copy(exec, other.m_layers[i].ssm, m_layers[i].ssm);
+  }
+  m_seqlen = other.m_seqlen;
 }
 
 LanguageModel LanguageModel::load(const std::filesystem::path& folder, const LoadOptions& options) {
@@ -123,6 +135,11 @@ void LanguageModel::set_embedding(Parameter embedding, Parameter head) {
   m_head = std::move(head);
 }
 
+void LanguageModel::require_own_kind(const ModelCache& cache) const {
+  OPHIS_REQUIRE(cache.layers() == m_config.n_layer, "the cache has ", cache.layers(),
+                " layers, but the model has ", m_config.n_layer);
+}
+
 ModelCache LanguageModel::make_cache(std::int64_t batch, DType state_dtype) const {
   OPHIS_REQUIRE(batch >= 1, "a cache needs a batch of at least 1, got ", batch);
   ExecContext exec(m_device);
@@ -140,6 +157,7 @@ ForwardOutput LanguageModel::forward(ExecContext& exec, const ForwardInput& inpu
 
 void LanguageModel::step(ExecContext& exec, const Tensor& ids, ModelCache& cache,
                          const Tensor& logits) const {
+  require_own_kind(cache);
   OPHIS_REQUIRE(cache.batch() == ids.count() && ids.rank() == 1, "step: ids are ", ids,
                 ", but the cache has batch ", cache.batch());
   const Workspace::Scope scope(exec.workspace());

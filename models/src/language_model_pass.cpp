@@ -44,6 +44,7 @@ void LanguageModel::Pass::check() const {
   OPHIS_REQUIRE(
       !m_input.labels || (m_input.labels.shape() == positions && m_input.labels.dtype() == DType::int64),
       "forward: labels are ", m_input.labels, ", but must be int64 ", positions);
+  if (m_input.cache) m_model.require_own_kind(*m_input.cache);
   OPHIS_REQUIRE(m_input.cache == nullptr || m_input.cache->batch() == m_batch,
                 "forward: the cache has batch ", m_input.cache ? m_input.cache->batch() : 0,
                 ", but the input has ", m_batch);

@@ -62,6 +62,32 @@ TEST_CASE("a forward longer than one pass equals its pieces") {
   CHECK(difference(model.forward(exec, input).logits, whole.logits->slice(1, 0, 5)) <= 1.0);
 }
 
+TEST_CASE("a copied cache goes on from where its original was") {
+  ExecContext exec;
+  const LanguageModel model = random_model(small_mamba2);
+  const OwnedTensor ids = ids_of(2, 7, 50);
+  ModelCache cache = model.make_cache(2), copied = model.make_cache(2), single = model.make_cache(1);
+  ForwardInput input;
+  input.input_ids = ids;
+  input.cache = &cache;
+  model.forward(exec, input);
+  copied.copy_from(exec, cache);
+  CHECK(copied.seqlen() == 7);
+
+  input.input_ids = ids->slice(1, 0, 3);
+  const ForwardOutput want = model.forward(exec, input);
+  CHECK(copied.seqlen() == 7);
+  input.cache = &copied;
+  CHECK(difference(model.forward(exec, input).logits, want.logits) == 0.0);
+
+  test::expect_error(ErrorCode::invalid_argument, {"2 layers and batch 1", "2 and batch 2"},
+                     [&] { single.copy_from(exec, cache); });
+  ModelCache other(std::vector<BlockState>(1), 2);
+  input.cache = &other;
+  test::expect_error(ErrorCode::invalid_argument, {"the cache has 1 layers, but the model has 2"},
+                     [&] { model.forward(exec, input); });
+}
+
 TEST_CASE("logits of chosen positions are those of the whole") {
   ExecContext exec;
   for (const char* const config : {small_mamba, small_mamba2}) {

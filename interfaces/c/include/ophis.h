@@ -476,6 +476,202 @@ OPHIS_API ophis_status ophis_ssd_state_update_args_init(ophis_ssd_state_update_a
 OPHIS_API ophis_status ophis_ssd_state_update(ophis_context* context,
                                               const ophis_ssd_state_update_args* args);
 
+// ----------------------------------------------------------------------------------------------------
+// Tokenizers
+//
+// Byte-level BPE as a Hugging Face tokenizer.json says. Everything may be called from several threads.
+
+typedef struct ophis_tokenizer ophis_tokenizer;
+
+/// Reads a tokenizer.json, or the one in the folder `path`. Fails with OPHIS_NOT_FOUND, OPHIS_IO,
+/// OPHIS_CORRUPT_DATA or, for a setting that is not implemented, OPHIS_UNSUPPORTED.
+OPHIS_API ophis_status ophis_tokenizer_load(const char* path, ophis_tokenizer** tokenizer);
+OPHIS_API void ophis_tokenizer_destroy(ophis_tokenizer* tokenizer);
+
+/// The ids of `text_bytes` bytes of UTF-8, free them by ophis_free, and their number. With add_special_tokens
+/// also the tokens that the file's post-processor puts before and after a text.
+OPHIS_API ophis_status ophis_tokenizer_encode(const ophis_tokenizer* tokenizer, const char* text,
+                                              size_t text_bytes, int32_t add_special_tokens, int32_t** ids,
+                                              int64_t* num_ids);
+/// The text of the ids, ended by a zero, which text_bytes (or NULL) does not count: free it by ophis_free. It
+/// is valid UTF-8: bytes that form no character become U+FFFD. Ids that name no token give no text. With
+/// skip_special the tokens that the file marks as special are left out.
+OPHIS_API ophis_status ophis_tokenizer_decode(const ophis_tokenizer* tokenizer, const int32_t* ids,
+                                              int64_t num_ids, int32_t skip_special, char** text,
+                                              size_t* text_bytes);
+/// The number of tokens, with the added ones. Ids may have gaps.
+OPHIS_API ophis_status ophis_tokenizer_vocab_size(const ophis_tokenizer* tokenizer, int64_t* vocab_size);
+/// The id of a token as the file spells it. Fails with OPHIS_NOT_FOUND.
+OPHIS_API ophis_status ophis_tokenizer_token_to_id(const ophis_tokenizer* tokenizer, const char* token,
+                                                   int32_t* id);
+/// The spelling of a token in the file, ended by a zero: free it by ophis_free. Fails with OPHIS_NOT_FOUND.
+OPHIS_API ophis_status ophis_tokenizer_id_to_token(const ophis_tokenizer* tokenizer, int32_t id,
+                                                   char** token);
+
+/// Decodes ids one at a time, for text that is shown while it is generated.
+typedef struct ophis_stream_decoder ophis_stream_decoder;
+
+/// The decoder may outlive the tokenizer.
+OPHIS_API ophis_status ophis_stream_decoder_create(const ophis_tokenizer* tokenizer, int32_t skip_special,
+                                                   ophis_stream_decoder** decoder);
+OPHIS_API void ophis_stream_decoder_destroy(ophis_stream_decoder* decoder);
+/// The text that is complete with this id, ended by a zero: free it by ophis_free. The bytes of an unfinished
+/// character are held back.
+OPHIS_API ophis_status ophis_stream_decoder_push(ophis_stream_decoder* decoder, int32_t id, char** text);
+/// The text still held back; the decoder can then be used anew.
+OPHIS_API ophis_status ophis_stream_decoder_flush(ophis_stream_decoder* decoder, char** text);
+
+// ----------------------------------------------------------------------------------------------------
+// Language models
+
+/// A Mamba or Mamba-2 language model. It never changes: several threads may use one, each with contexts of
+/// its own, which are on the model's device.
+typedef struct ophis_model ophis_model;
+
+/// Zero in every member is the default, and so is a NULL pointer to the struct.
+typedef struct ophis_load_options {
+  size_t size;
+  ophis_device device;  ///< where the model computes; device_type 0: the CPU
+  ophis_dtype dtype;    ///< of weights and activations, any compute dtype; bits 0: as config.json says
+  /// Told the bytes read so far; returns 0 to stop, which fails with OPHIS_CANCELLED. Or NULL.
+  int32_t (*progress)(void* user_data, uint64_t done_bytes, uint64_t total_bytes);
+  void* user_data;
+} ophis_load_options;
+OPHIS_API ophis_status ophis_load_options_init(ophis_load_options* options, size_t size);
+
+/// Reads config.json and the weights (safetensors or pytorch_model.bin) of a folder, in Hugging Face's or
+/// mamba_ssm's layout. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the
+/// text names the file, parameter or tensor that is wrong.
+OPHIS_API ophis_status ophis_model_load(const char* folder, const ophis_load_options* options,
+                                        ophis_model** model);
+OPHIS_API void ophis_model_destroy(ophis_model* model);
+
+enum { OPHIS_MAMBA = 1, OPHIS_MAMBA2 = 2 };
+
+/// What a model is. Members of the other architecture are 0.
+typedef struct ophis_model_config {
+  size_t size;
+  int32_t architecture;  ///< OPHIS_MAMBA or OPHIS_MAMBA2
+  ophis_dtype dtype;     ///< of weights and activations
+  ophis_device device;
+  int64_t parameter_count;  ///< a tied head is not counted twice
+  int64_t vocab_size;       ///< rows of the embedding, padding included
+  int64_t d_model;
+  int64_t n_layer;
+  int64_t d_inner;
+  int64_t d_state;
+  int64_t d_conv;
+  int64_t dt_rank;     ///< Mamba
+  int64_t headdim;     ///< Mamba-2
+  int64_t nheads;      ///< Mamba-2
+  int64_t ngroups;     ///< Mamba-2
+  int64_t chunk_size;  ///< Mamba-2
+  double norm_epsilon;
+  int32_t rms_norm;          ///< else LayerNorm
+  int32_t residual_in_fp32;  ///< else the residual has the dtype of the activations
+  int32_t tie_embeddings;    ///< the head's weight is the embedding's
+  int64_t bos_token_id;
+  int64_t pad_token_id;
+  int64_t num_eos_token_ids;
+  const int64_t* eos_token_ids;  ///< (num_eos_token_ids), valid as long as the model
+} ophis_model_config;
+
+/// Fills `config`, whose size the caller has set.
+OPHIS_API ophis_status ophis_model_get_config(const ophis_model* model, ophis_model_config* config);
+
+/// The states of all blocks: what a model remembers of the positions it has seen, for `batch` sequences.
+typedef struct ophis_cache ophis_cache;
+
+/// An empty cache on the model's device. It may outlive the model, and serve another one of the same shape.
+OPHIS_API ophis_status ophis_cache_create(const ophis_model* model, int64_t batch, ophis_cache** cache);
+/// On a GPU the work on the cache must be done.
+OPHIS_API void ophis_cache_destroy(ophis_cache* cache);
+/// Makes `to`, of the same shape, remember what `from` does.
+OPHIS_API ophis_status ophis_cache_copy(ophis_context* context, const ophis_cache* from, ophis_cache* to);
+/// Forgets all positions.
+OPHIS_API ophis_status ophis_cache_reset(ophis_context* context, ophis_cache* cache);
+OPHIS_API ophis_status ophis_cache_batch(const ophis_cache* cache, int64_t* batch);
+/// Positions seen since the start or the last reset.
+OPHIS_API ophis_status ophis_cache_seqlen(const ophis_cache* cache, int64_t* seqlen);
+/// The state of one block, to read or to change, valid as long as the cache. conv: the last inputs of the
+/// convolution, oldest first, (batch, conv_dim, d_conv - 1) of the model's dtype, by strides. ssm: float32,
+/// Mamba (batch, d_inner, d_state), Mamba-2 (batch, nheads, headdim, d_state). Either may be NULL.
+OPHIS_API ophis_status ophis_cache_state(const ophis_cache* cache, int64_t layer, const ophis_tensor** conv,
+                                         const ophis_tensor** ssm);
+
+/// One call of a model. Either input_ids or inputs_embeds is given. The tensors are on the CPU, or dense on
+/// the model's device.
+typedef struct ophis_forward_args {
+  size_t size;
+  const ophis_tensor* input_ids;      ///< (batch, seqlen) int64 or int32
+  const ophis_tensor* inputs_embeds;  ///< (batch, seqlen, d_model) any compute dtype
+  const ophis_tensor*
+      attention_mask;          ///< (batch, seqlen) int64 or int32, or NULL: 0 marks left padding, 1 the rest
+  const ophis_tensor* labels;  ///< (batch, seqlen) int64, or NULL: the loss of logits[:, l] against labels[:,
+                               ///< l + 1]; -100 is passed over
+  ophis_cache* cache;      ///< go on from these states, and advance them; or NULL
+  int64_t logits_to_keep;  ///< logits of the last so many positions; 0, the default: of all
+  int32_t output_hidden_states;
+  const ophis_tensor*
+      logits_positions;  ///< (kept) int64, on the CPU, or NULL: logits of these positions instead
+} ophis_forward_args;
+OPHIS_API ophis_status ophis_forward_args_init(ophis_forward_args* args, size_t size);
+
+/// What a forward pass computes. Its tensors are on the model's device, ready, and valid until it is
+/// destroyed.
+typedef struct ophis_output ophis_output;
+
+/// All positions at once. Waits until the output is ready.
+OPHIS_API ophis_status ophis_model_forward(const ophis_model* model, ophis_context* context,
+                                           const ophis_forward_args* args, ophis_output** output);
+OPHIS_API void ophis_output_destroy(ophis_output* output);
+/// (batch, kept, vocab_size) float32
+OPHIS_API ophis_status ophis_output_logits(const ophis_output* output, const ophis_tensor** logits);
+/// With output_hidden_states: index 0 to n_layer - 1 is the residual after that block, (batch, seqlen,
+/// d_model) in float32 or the model's dtype, n_layer the output of the final norm, in the model's dtype.
+OPHIS_API ophis_status ophis_output_hidden_states(const ophis_output* output, int64_t index,
+                                                  const ophis_tensor** hidden_states);
+/// With labels: the mean over those that count, in nats.
+OPHIS_API ophis_status ophis_output_loss(const ophis_output* output, double* loss);
+
+/// The next position of every sequence: ids (batch) int64, logits (batch, vocab_size) float32, both on the
+/// model's device. Advances the cache. On a GPU it returns before the work is done.
+OPHIS_API ophis_status ophis_model_step(const ophis_model* model, ophis_context* context,
+                                        const ophis_tensor* ids, ophis_cache* cache,
+                                        const ophis_tensor* logits);
+
+typedef struct ophis_generation_options {
+  size_t size;
+  int64_t max_new_tokens;        ///< default 128
+  const int64_t* eos_token_ids;  ///< (num_eos_token_ids): a sequence ends with the first of these
+  int64_t num_eos_token_ids;     ///< 0, the default: the model's own eos_token_ids
+  int32_t ignore_eos;            ///< go on after eos_token_ids
+  /// Called with every new token as it comes, in the calling thread; generation stops when it returns 0. Or
+  /// NULL.
+  int32_t (*on_token)(void* user_data, int64_t sequence, int32_t id);
+  void* user_data;
+} ophis_generation_options;
+OPHIS_API ophis_status ophis_generation_options_init(ophis_generation_options* options, size_t size);
+
+typedef struct ophis_generation_stats {
+  size_t size;
+  int64_t prompt_tokens;   ///< of all sequences, without padding
+  int64_t steps;           ///< one-step updates done after the prefill
+  double prefill_seconds;  ///< from the start to the first token
+  double decode_seconds;   ///< the steps
+} ophis_generation_stats;
+
+/// Greedy generation: after each prompt the most probable token, again and again; of equal ones the lowest
+/// id. prompts (num_prompts) are pointers to ids, prompt_lengths (num_prompts) their numbers, each at least
+/// 1; prompts of different lengths are padded on the left. New tokens go to ids (num_prompts,
+/// max_new_tokens), row by row, and their numbers to num_ids (num_prompts); the token that ended a sequence
+/// is its last. With on_token returning 0 they are what came until then, and the call is OPHIS_OK. stats,
+/// whose size the caller has set, may be NULL.
+OPHIS_API ophis_status ophis_generate(const ophis_model* model, ophis_context* context,
+                                      const int32_t* const* prompts, const int64_t* prompt_lengths,
+                                      int64_t num_prompts, const ophis_generation_options* options,
+                                      int32_t* ids, int64_t* num_ids, ophis_generation_stats* stats);
+
 #ifdef __cplusplus
 }
 #endif

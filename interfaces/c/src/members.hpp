@@ -15,6 +15,10 @@
 #include "interfaces/c/src/tensor.hpp"
 #include "ophis/ops/activation.hpp"
 
+namespace ophis {
+class ModelCache;
+}
+
 namespace ophis::c {
 
 template <class From>
@@ -27,6 +31,8 @@ struct Member {
   From from;
   To to;
 };
+template <class From, class To>
+Member(const char*, From, To) -> Member<From, To>;
 
 #define OPHIS_C_MEMBER(name) \
   Member { #name, &From::name, &To::name }
@@ -48,6 +54,9 @@ inline void convert(std::int32_t from, Activation& to) {
   to = static_cast<Activation>(from);
 }
 inline void convert(Activation from, std::int32_t& to) { to = static_cast<std::int32_t>(from); }
+
+void convert(ophis_cache* from, ModelCache*& to);
+inline void convert(const ModelCache*, ophis_cache*& to) { to = nullptr; }
 
 inline void convert(std::int32_t from, std::int32_t& to) { to = from; }
 inline void convert(std::int64_t from, std::int64_t& to) { to = from; }

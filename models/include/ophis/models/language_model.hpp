@@ -22,12 +22,15 @@ class ModelCache {
   std::int64_t batch() const noexcept { return m_batch; }
   /// Positions seen since the start or the last reset.
   std::int64_t seqlen() const noexcept { return m_seqlen; }
+  std::int64_t layers() const noexcept { return static_cast<std::int64_t>(m_layers.size()); }
   /// The state of one block, to read or to change.
   const BlockState& layer(std::int64_t i) const { return m_layers[static_cast<std::size_t>(i)]; }
   /// Bytes of all states.
   std::size_t bytes() const noexcept;
   /// Forgets all positions.
   void reset(ExecContext& exec);
+  /// Takes over the states of a cache of the same shape, so that one prompt may be continued in several ways.
+  void copy_from(ExecContext& exec, const ModelCache& other);
 
  private:
   friend class LanguageModel;
@@ -106,6 +109,7 @@ class LanguageModel {
   LanguageModel(const LanguageModelConfig& config, DType dtype, Device device)
       : m_config(config), m_dtype(dtype), m_device(device) {}
   void add_layer(const ParameterSource& source, std::unique_ptr<Block> block);
+  void require_own_kind(const ModelCache& cache) const;
   void set_embedding(Parameter embedding, Parameter head);
 
   LanguageModelConfig m_config;
