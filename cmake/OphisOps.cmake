@@ -10,6 +10,7 @@ set(ophis_ops
   layer_norm
   linear
   mask_positions
+  norm_linear
   rms_norm
   selective_scan
   softmax

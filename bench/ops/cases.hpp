@@ -15,6 +15,7 @@ Cases embedding_cases();
 Cases layer_norm_cases();
 Cases linear_cases();
 Cases mask_positions_cases();
+Cases norm_linear_cases();
 Cases rms_norm_cases();
 Cases selective_scan_cases();
 Cases softmax_cases();

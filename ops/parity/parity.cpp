@@ -11,6 +11,7 @@
 #include "ops/layer_norm/layer_norm_impl.hpp"
 #include "ops/linear/linear_impl.hpp"
 #include "ops/mask_positions/mask_positions_impl.hpp"
+#include "ops/norm_linear/norm_linear_impl.hpp"
 #include "ops/parity/problem.hpp"
 #include "ops/rms_norm/rms_norm_impl.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
@@ -44,6 +45,7 @@ constexpr std::array entries{
     Entry{"layer_norm", names<layer_norm_impls>, parity::check_layer_norm},
     Entry{"linear", names<linear_impls>, parity::check_linear},
     Entry{"mask_positions", names<mask_positions_impls>, parity::check_mask_positions},
+    Entry{"norm_linear", names<norm_linear_impls>, parity::check_norm_linear},
     Entry{"rms_norm", names<rms_norm_impls>, parity::check_rms_norm},
     Entry{"selective_scan", names<selective_scan_impls>, parity::check_selective_scan},
     Entry{"selective_state_update", names<selective_state_update_impls>,

@@ -331,6 +331,34 @@ typedef struct ophis_mask_positions_args {
 OPHIS_API ophis_status ophis_mask_positions_args_init(ophis_mask_positions_args* args, size_t size);
 OPHIS_API ophis_status ophis_mask_positions(ophis_context* context, const ophis_mask_positions_args* args);
 
+/// What a step of generation does in front of a block's recurrence: s = x + residual;  n = s / sqrt(mean(s^2)
+/// + eps) * norm_weight;  out = n weight^T + bias, of which the outputs from conv_begin on, as many as
+/// conv_weight has channels, are the input of a step of the convolution and then its output. n may be rounded
+/// to T.
+typedef struct ophis_norm_linear_args {
+  size_t size;
+  const ophis_tensor* x;            ///< (rows..., in) T; the last axis dense
+  const ophis_tensor* residual;     ///< (rows..., in) T or float32, or NULL
+  const ophis_tensor* norm_weight;  ///< (in) any compute dtype, or NULL: ones
+  double eps;                       ///< default 1e-5
+  const ophis_tensor* weight;       ///< (out, in) T; the last axis dense
+  const ophis_tensor* bias;         ///< (out) any compute dtype, or NULL
+  int32_t weight_is_constant;       ///< as in ophis_linear_args
+  const ophis_tensor* conv_state;   ///< (rows, conv_dim, state_len) T, state_len >= width - 1, in and out; or
+                                    ///< NULL: no convolution. With it x is (rows, in)
+  const ophis_tensor* conv_weight;  ///< (conv_dim, width) any compute dtype; given if conv_state is
+  const ophis_tensor* conv_bias;    ///< (conv_dim) any compute dtype, or NULL
+  ophis_activation_kind conv_activation;  ///< default OPHIS_IDENTITY
+  int64_t conv_begin;                     ///< default 0
+
+  const ophis_tensor*
+      residual_out;         ///< (rows..., in) T or float32: s, or NULL; must not overlap residual or x
+  const ophis_tensor* out;  ///< (rows..., out) T or, without convolution, float32; the last axis dense;
+                            ///< must not overlap x
+} ophis_norm_linear_args;
+OPHIS_API ophis_status ophis_norm_linear_args_init(ophis_norm_linear_args* args, size_t size);
+OPHIS_API ophis_status ophis_norm_linear(ophis_context* context, const ophis_norm_linear_args* args);
+
 /// s = x + residual;  out = s / sqrt(mean(s^2) + eps) * weight + bias, the mean taken over a row or over
 /// groups of it. With z a gate, before the mean or after the norm: norm(s * silu(z)), or norm(s) * silu(z)
 /// with norm_before_gate.
@@ -609,8 +637,8 @@ typedef struct ophis_forward_args {
       attention_mask;          ///< (batch, seqlen) int64 or int32, or NULL: 0 marks left padding, 1 the rest
   const ophis_tensor* labels;  ///< (batch, seqlen) int64, or NULL: the loss of logits[:, l] against labels[:,
                                ///< l + 1]; -100 is passed over
-  ophis_cache* cache;      ///< go on from these states, and advance them; or NULL
-  int64_t logits_to_keep;  ///< logits of the last so many positions; 0, the default: of all
+  ophis_cache* cache;          ///< go on from these states, and advance them; or NULL
+  int64_t logits_to_keep;      ///< logits of the last so many positions; 0, the default: of all
   int32_t output_hidden_states;
   const ophis_tensor*
       logits_positions;  ///< (kept) int64, on the CPU, or NULL: logits of these positions instead

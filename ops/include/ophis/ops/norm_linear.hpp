@@ -1,0 +1,44 @@
+// What a step of generation does in front of a block's recurrence: norm, projection, short convolution.
+#pragma once
+
+#include <cstdint>
+
+#include "ophis/core/exec_context.hpp"
+#include "ophis/core/tensor.hpp"
+#include "ophis/ops/activation.hpp"
+
+namespace ophis {
+
+/// s = x + residual;  n = s / sqrt(mean(s^2) + eps) * norm_weight, the mean taken over a row (rms_norm);
+/// out = n weight^T + bias (linear), of which the outputs from conv_begin on, as many as conv_weight has
+/// channels, are the input of a step of the convolution and then its output (causal_conv1d_update).
+///
+/// T is one of float32, bfloat16, float16; arithmetic is float32. n may be rounded to T. For few rows one
+/// kernel does all of it on a GPU; the parts by themselves take less general arguments than their own ops.
+struct NormLinearArgs {
+  Tensor x;            ///< (rows..., in) T; the last axis dense
+  Tensor residual;     ///< (rows..., in) T or float32, or none
+  Tensor norm_weight;  ///< (in) any compute dtype, or none: ones
+  double eps = 1e-5;
+
+  Tensor weight;                    ///< (out, in) T; the last axis dense
+  Tensor bias;                      ///< (out) any compute dtype, or none
+  bool weight_is_constant = false;  ///< as in LinearArgs
+
+  Tensor
+      conv_state;  ///< (rows, conv_dim, state_len) T, state_len >= width - 1, as in CausalConv1dUpdateArgs,
+                   ///< in and out; or none: no convolution. With it x is (rows, in)
+  Tensor conv_weight;  ///< (conv_dim, width) any compute dtype; given if conv_state is
+  Tensor conv_bias;    ///< (conv_dim) any compute dtype, or none
+  Activation conv_activation = Activation::identity;
+  std::int64_t conv_begin = 0;
+
+  Tensor residual_out;  ///< (rows..., in) T or float32: s, or none; must not overlap residual or x
+  Tensor out;           ///< (rows..., out) T or, without convolution, float32; the last axis dense; must not
+                        ///< overlap x
+};
+
+/// Throws Error(invalid_argument) on shapes, strides, dtypes or values other than documented.
+void norm_linear(ExecContext& exec, const NormLinearArgs& args);
+
+}  // namespace ophis
