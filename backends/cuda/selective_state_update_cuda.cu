@@ -127,6 +127,7 @@ const char* why_not(Device device, const SelectiveStateUpdateArgs& args) {
   const std::int64_t dstate = args.A.extent(1);
   if (dstate != 8 && dstate != 16 && dstate != 32 && dstate != 64 && dstate != 128)
     return "dstate is not 8, 16, 32, 64 or 128";
+  if (args.dt_weight) return "dt comes with a weight";
   if (args.B.rank() == 2 || args.C.rank() == 2) return "B or C is constant";
   if (args.A.dtype() != DType::float32) return "A is not float32";
   if (!in_fours(args.state) || !in_fours(args.A) || !in_fours(args.B) || !in_fours(args.C))

@@ -23,7 +23,8 @@ std::span<const Implementation<SelectiveStateUpdateArgs>> selective_state_update
     Implementation<SelectiveStateUpdateArgs>{"cuda", selective_state_update_cuda::why_not,
                                              selective_state_update_cuda::run},
 #endif
-        Implementation<SelectiveStateUpdateArgs>{"kokkos", takes_everything, selective_scan_kokkos::update},
+        Implementation<SelectiveStateUpdateArgs>{"kokkos", takes_everything, selective_scan_kokkos::update,
+                                                 true},
   };
   return list;
 }

@@ -4,7 +4,9 @@
 
 #include "ophis/core/copy.hpp"
 #include "ophis/ops/causal_conv1d.hpp"
+#include "ophis/ops/linear.hpp"
 #include "ophis/ops/mask_positions.hpp"
+#include "ophis/ops/norm_linear.hpp"
 
 namespace ophis {
 
@@ -62,16 +64,35 @@ void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const
   causal_conv1d(exec, args);
 }
 
-void step_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
-               Activation activation, const BlockState& state, const Tensor& out) {
-  CausalConv1dUpdateArgs args;
-  args.x = x;
+void project_step(ExecContext& exec, const StepInput& input, const StepProjection& projection,
+                  const BlockState& state, const Tensor& out) {
+  if (!input.norm_weight) {
+    linear(exec, {input.x, projection.weight.tensor, projection.bias.tensor, out, true});
+    CausalConv1dUpdateArgs conv;
+    const std::int64_t dim = projection.conv_weight.tensor.extent(0);
+    conv.x = conv.out = out.slice(1, projection.conv_begin, projection.conv_begin + dim);
+    conv.conv_state = state.conv();
+    conv.weight = projection.conv_weight.tensor;
+    conv.bias = projection.conv_bias.tensor;
+    conv.activation = projection.activation;
+    return causal_conv1d_update(exec, conv);
+  }
+  NormLinearArgs args;
+  args.x = input.x;
+  args.residual = input.residual;
+  args.residual_out = input.residual_out;
+  args.norm_weight = input.norm_weight;
+  args.eps = input.norm_epsilon;
+  args.weight = projection.weight.tensor;
+  args.weight_is_constant = true;
+  args.bias = projection.bias.tensor;
   args.conv_state = state.conv();
-  args.weight = weight.tensor;
-  args.bias = bias.tensor;
-  args.activation = activation;
+  args.conv_weight = projection.conv_weight.tensor;
+  args.conv_bias = projection.conv_bias.tensor;
+  args.conv_activation = projection.activation;
+  args.conv_begin = projection.conv_begin;
   args.out = out;
-  causal_conv1d_update(exec, args);
+  norm_linear(exec, args);
 }
 
 }  // namespace ophis

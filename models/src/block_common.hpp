@@ -28,11 +28,19 @@ BlockState make_block_state(ExecContext& exec, std::int64_t batch, std::int64_t 
 /// in_proj still feeds that bias to its convolution at padded positions, as transformers does.
 Tensor masked_input(ExecContext& exec, const Tensor& x, const Tensor& attention_mask);
 
-/// The short convolution and its activation, on (batch, seqlen, dim) with a state, or on (batch, dim) for one
-/// step.
+/// The short convolution and its activation, on (batch, seqlen, dim).
 void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
               Activation activation, const BlockState* state, const Tensor& out);
-void step_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const Parameter& bias,
-               Activation activation, const BlockState& state, const Tensor& out);
+
+/// The first half of a step: the projection of a block's input, and the convolution of its outputs from
+/// conv_begin on, in place.
+struct StepProjection {
+  const Parameter &weight, &bias;            ///< bias may be empty
+  const Parameter &conv_weight, &conv_bias;  ///< so may conv_bias
+  Activation activation;
+  std::int64_t conv_begin;
+};
+void project_step(ExecContext& exec, const StepInput& input, const StepProjection& projection,
+                  const BlockState& state, const Tensor& out);
 
 }  // namespace ophis

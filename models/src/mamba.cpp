@@ -70,28 +70,28 @@ void Mamba::forward(ExecContext& exec, const Tensor& x, const Tensor& out, const
   linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, out});
 }
 
-void Mamba::step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const {
+void Mamba::step(ExecContext& exec, const StepInput& input, const Tensor& out,
+                 const BlockState& state) const {
   const Workspace::Scope scope(exec.workspace());
-  const std::int64_t batch = x.extent(0);
+  const std::int64_t batch = input.x.extent(0);
   const std::int64_t d_inner = m_config.d_inner, d_state = m_config.d_state, dt_rank = m_config.dt_rank;
   const auto take = [&](std::int64_t features) {
     return exec.workspace().take_tensor(m_dtype, {batch, features});
   };
 
   const Tensor xz = take(2 * d_inner);
-  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, xz, true});
-  const Tensor u = take(d_inner);
-  step_conv(exec, xz.slice(1, 0, d_inner), m_conv, m_conv_bias, m_config.activation, state, u);
+  project_step(exec, input, {m_in_proj, m_in_proj_bias, m_conv, m_conv_bias, m_config.activation, 0}, state,
+               xz);
+  const Tensor u = xz.slice(1, 0, d_inner);
 
   const Tensor dtBC = take(dt_rank + 2 * d_state);
   linear(exec, {u, m_x_proj.tensor, {}, dtBC, true});
-  const Tensor dt = take(d_inner);
-  linear(exec, {dtBC.slice(1, 0, dt_rank), m_dt_proj.tensor, {}, dt, true});
 
   SelectiveStateUpdateArgs update;
   update.state = state.ssm;
   update.x = u;
-  update.dt = dt;
+  update.dt = dtBC.slice(1, 0, dt_rank);
+  update.dt_weight = m_dt_proj.tensor;
   update.A = m_A.tensor;
   update.B = dtBC.slice(1, dt_rank, dt_rank + d_state).reshape({batch, 1, d_state});
   update.C = dtBC.slice(1, dt_rank + d_state, dt_rank + 2 * d_state).reshape({batch, 1, d_state});

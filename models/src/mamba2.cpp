@@ -2,6 +2,7 @@
 #include "models/src/initialization.hpp"
 #include "ophis/ops/linear.hpp"
 #include "ophis/ops/mask_positions.hpp"
+#include "ophis/ops/norm_linear.hpp"
 #include "ophis/ops/rms_norm.hpp"
 #include "ophis/ops/ssd_scan.hpp"
 
@@ -109,43 +110,61 @@ void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, cons
   scan.chunk_size = m_config.chunk_size;
   if (state) scan.initial_states = scan.final_states = state->ssm;
   ssd_scan(exec, scan);
-  gate_and_project(exec, y, projected.z, out);
+  if (m_config.rmsnorm) rms_norm(exec, gated_norm(y, projected.z));
+  linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out});
 }
 
-void Mamba2::step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const {
+void Mamba2::step(ExecContext& exec, const StepInput& input, const Tensor& out,
+                  const BlockState& state) const {
   const Workspace::Scope scope(exec.workspace());
-  const std::int64_t batch = x.extent(0);
+  const std::int64_t batch = input.x.extent(0);
   const auto take = [&](std::int64_t features) {
     return exec.workspace().take_tensor(m_dtype, {batch, features});
   };
 
   const Tensor zxbcdt = take(in_proj_features(m_config));
-  linear(exec, {x, m_in_proj.tensor, m_in_proj_bias.tensor, zxbcdt, true});
+  project_step(exec, input,
+               {m_in_proj, m_in_proj_bias, m_conv, m_conv_bias, m_config.activation, m_config.d_inner}, state,
+               zxbcdt);
   const Projected projected = split(zxbcdt);
-  const Tensor xBC = take(m_config.conv_dim());
-  step_conv(exec, projected.xBC, m_conv, m_conv_bias, m_config.activation, state, xBC);
-
   const Tensor y = take(m_config.d_inner);
   SsdStateUpdateArgs update;
-  fill(update, projected, xBC, y);
+  fill(update, projected, projected.xBC, y);
   update.state = state.ssm;
+  if (gates_before_norm()) update.z = heads_of(projected.z, 0, m_config.nheads, m_config.headdim);
   ssd_state_update(exec, update);
-  gate_and_project(exec, y, projected.z, out);
+  if (!gates_before_norm()) {
+    if (m_config.rmsnorm) rms_norm(exec, gated_norm(y, projected.z));
+    return linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out, true});
+  }
+  NormLinearArgs project;
+  project.x = y;
+  project.norm_weight = m_norm.tensor;
+  project.eps = m_norm_epsilon;
+  project.weight = m_out_proj.tensor;
+  project.weight_is_constant = true;
+  project.bias = m_out_proj_bias.tensor;
+  project.out = out;
+  norm_linear(exec, project);
 }
 
-void Mamba2::gate_and_project(ExecContext& exec, const Tensor& y, const Tensor& z, const Tensor& out) const {
-  if (m_config.rmsnorm) {
-    RmsNormArgs norm;
-    norm.x = y;
-    norm.weight = m_norm.tensor;
-    norm.z = z;
-    norm.eps = m_norm_epsilon;
-    norm.norm_before_gate = m_config.norm_before_gate;
-    norm.group_size = m_config.d_inner / m_config.ngroups;
-    norm.out = y;
-    rms_norm(exec, norm);
-  }
-  linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out, true});
+/// Whether the norm behind the scan is one of y silu(z) over whole rows: then the gate is the update's and
+/// the norm goes along with the projection.
+bool Mamba2::gates_before_norm() const {
+  return m_config.rmsnorm && !m_config.norm_before_gate && m_config.ngroups == 1;
+}
+
+/// The gate and the norm, in place.
+RmsNormArgs Mamba2::gated_norm(const Tensor& y, const Tensor& z) const {
+  RmsNormArgs norm;
+  norm.x = y;
+  norm.weight = m_norm.tensor;
+  norm.z = z;
+  norm.eps = m_norm_epsilon;
+  norm.norm_before_gate = m_config.norm_before_gate;
+  norm.group_size = m_config.d_inner / m_config.ngroups;
+  norm.out = y;
+  return norm;
 }
 
 }  // namespace ophis

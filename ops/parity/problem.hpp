@@ -69,6 +69,8 @@ struct Problem {
   std::string name;
   Args args;                          ///< host tensors; outputs that are not in place hold NaN
   std::vector<Output<Args>> outputs;  ///< those that are not given in args are passed over
+  /// Whether implementations that round intermediate results have any to round here.
+  bool has_intermediates = true;
 };
 
 /// The largest ratio of |got - want| to the bound: half an ulp of got's dtype for storing the result, plus
@@ -121,7 +123,7 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
           result.skipped = reason;
         } else {
           const ScopedImplementation forced(op_name, impl.name);
-          const DType operands = impl.rounds_operands ? dtype : DType::float32;
+          const DType operands = impl.rounds_operands && problem.has_intermediates ? dtype : DType::float32;
           result.error = solve(exec, pool, problem, reference, op, operands);
         }
         report(result);

@@ -69,7 +69,19 @@ void selective_state_update(ExecContext& exec, const SelectiveStateUpdateArgs& a
   OPHIS_REQUIRE(dstate >= 1, "selective_state_update: A has dstate 0, but must have at least 1");
   check.state("state", args.state, {batch, dim, dstate}, dtype);
   check.activation("x", args.x, args.x.shape(), dtype);
-  check.activation("dt", args.dt, {batch, dim}, dtype);
+  if (args.dt_weight) {
+    check.rank("dt_weight", args.dt_weight, 2);
+    const std::int64_t dt_rank = args.dt_weight.extent(1);
+    check.activation("dt", args.dt, {batch, dt_rank}, dtype);
+    check.activation("dt_weight", args.dt_weight, {dim, dt_rank}, dtype);
+    for (const auto& [name, tensor] : {std::pair{"dt", &args.dt}, {"dt_weight", &args.dt_weight}}) {
+      OPHIS_REQUIRE(dt_rank >= 1 && (dt_rank == 1 || tensor->stride(1) == 1),
+                    "selective_state_update: ", name, " is ", *tensor, " with strides ", tensor->strides(),
+                    ", but must be dense along dt_rank");
+    }
+  } else {
+    check.activation("dt", args.dt, {batch, dim}, dtype);
+  }
   check.parameter("A", args.A, {dim, dstate});
   check_coefficient(check, "B", args.B, {batch}, dim, dstate, dtype);
   check_coefficient(check, "C", args.C, {batch}, dim, dstate, dtype);

@@ -5,6 +5,7 @@
 
 #include "ophis/core/kokkos.hpp"
 #include "ophis/core/simd_math.hpp"
+#include "ophis/ops/linear.hpp"
 #include "ophis/ops/selective_scan.hpp"
 #include "ops/common/sequences.hpp"
 #include "ops/common/state_dtype.hpp"
@@ -409,6 +410,13 @@ void run_update(ExecContext& exec, const Space& space, const SelectiveStateUpdat
 inline void update(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
   if (args.x.count() == 0) return;
   const Workspace::Scope scope(exec.workspace());
+  if (args.dt_weight) {
+    SelectiveStateUpdateArgs projected = args;
+    projected.dt = exec.workspace().take_tensor(args.x.dtype(), args.x.shape());
+    projected.dt_weight = Tensor();
+    linear(exec, {args.dt, args.dt_weight, {}, projected.dt, true});
+    return selective_state_update(exec, projected);  // by whichever implementation is best
+  }
   dispatch_with_state(args.x.dtype(), args.state.dtype(),
                       [&]<class T, class S>(std::type_identity<T>, std::type_identity<S>) {
                         with_exec_space(exec, [&](const auto& space) {

@@ -16,10 +16,11 @@ std::vector<Tensor SelectiveScanArgs::*> tensors_of() {
 
 template <>
 std::vector<Tensor SelectiveStateUpdateArgs::*> tensors_of() {
-  return {&SelectiveStateUpdateArgs::state, &SelectiveStateUpdateArgs::x, &SelectiveStateUpdateArgs::dt,
-          &SelectiveStateUpdateArgs::A,     &SelectiveStateUpdateArgs::B, &SelectiveStateUpdateArgs::C,
-          &SelectiveStateUpdateArgs::D,     &SelectiveStateUpdateArgs::z, &SelectiveStateUpdateArgs::dt_bias,
-          &SelectiveStateUpdateArgs::out};
+  return {
+      &SelectiveStateUpdateArgs::state,     &SelectiveStateUpdateArgs::x,  &SelectiveStateUpdateArgs::dt,
+      &SelectiveStateUpdateArgs::A,         &SelectiveStateUpdateArgs::B,  &SelectiveStateUpdateArgs::C,
+      &SelectiveStateUpdateArgs::D,         &SelectiveStateUpdateArgs::z,  &SelectiveStateUpdateArgs::dt_bias,
+      &SelectiveStateUpdateArgs::dt_weight, &SelectiveStateUpdateArgs::out};
 }
 
 namespace {
@@ -161,6 +162,7 @@ struct UpdateCase {
   bool options;  // softplus, bias, D, z
   Layout C_layout = {{2, 0, 1}, 1};
   bool state_like_x = false;  // of the activations' dtype, else float32
+  std::int64_t dt_rank = 0;   // of dt_weight; 0: none
 };
 
 const UpdateCase update_cases[] = {
@@ -175,6 +177,8 @@ const UpdateCase update_cases[] = {
     {"4 groups of B, 6 of C, state dense in channels", 2, 24, 9, 4, 6, {}, {{0, 2, 1}, 3}, true},
     {"264 channels of 16 states", 3, 264, 16, 1, 1, {}, {}, true, {}},
     {"64 states, 3 groups", 2, 24, 64, 3, 3, {}, {}, true, {}},
+    {"264 channels, dt_rank 24", 3, 264, 16, 1, 1, {}, {}, true, {}, false, 24},
+    {"37 channels, dt_rank 5, slices", 2, 37, 16, 1, 1, {{}, 3}, {{}, 5}, true, {}, false, 5},
     {"264 channels, state like x", 3, 264, 16, 1, 1, {}, {}, true, {}, true},
     {"state like x, dense in channels", 2, 37, 16, 1, 1, {}, {{0, 2, 1}, 0}, true, {}, true},
     {"constant B and C", 2, 21, 16, 0, 0, {}, {}, true},
@@ -188,6 +192,10 @@ Problem<SelectiveStateUpdateArgs> make_update_problem(TensorPool& pool, DType dt
                             c.state_layout);
   args.x = pool.uniform(dtype, shape, -1, 1, c.layout);
   args.dt = make_delta(pool, dtype, shape, c.options, c.layout);
+  if (c.dt_rank > 0) {
+    args.dt = pool.uniform(dtype, {c.batch, c.dt_rank}, -1, 1, c.layout);
+    args.dt_weight = pool.uniform(dtype, {c.dim, c.dt_rank}, -1, 1, c.layout);
+  }
   args.A = make_A(pool, c.options ? DType::float32 : dtype, c.dim, c.dstate);
   args.B = make_coefficient(pool, dtype, {c.batch, c.groups_B, c.dstate}, c.groups_B, c.dim, {});
   args.C = make_coefficient(pool, dtype, {c.batch, c.groups_C, c.dstate}, c.groups_C, c.dim, c.C_layout);
@@ -201,7 +209,8 @@ Problem<SelectiveStateUpdateArgs> make_update_problem(TensorPool& pool, DType dt
   return {c.name,
           args,
           {{"out", &SelectiveStateUpdateArgs::out, out_roundings(1, c.dstate)},
-           {"state", &SelectiveStateUpdateArgs::state, state_roundings(1), true}}};
+           {"state", &SelectiveStateUpdateArgs::state, state_roundings(1), true}},
+          c.dt_rank > 0};
 }
 
 }  // namespace

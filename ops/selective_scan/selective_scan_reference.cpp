@@ -67,10 +67,17 @@ void selective_state_update_reference(const SelectiveStateUpdateArgs& args) {
   const std::int64_t dim = args.x.extent(1), dstate = args.A.extent(1);
   const Elements state(args.state), x(args.x), dt(args.dt), A(args.A), D(args.D), z(args.z),
       bias(args.dt_bias), out(args.out);
+  const Elements dt_weight(args.dt_weight);
+  const auto delta = [&](std::int64_t b, std::int64_t d) {
+    if (!dt_weight) return dt(b, d);
+    double sum = 0.0;
+    for (std::int64_t i = 0; i < args.dt.extent(1); ++i) sum += dt_weight(d, i) * dt(b, i);
+    return sum;
+  };
   const Coefficient B(args.B, dim), C(args.C, dim);
   for (std::int64_t b = 0; b < args.x.extent(0); ++b) {
     for (std::int64_t d = 0; d < dim; ++d) {
-      const double step = step_size(dt(b, d), bias, d, args.dt_softplus);
+      const double step = step_size(delta(b, d), bias, d, args.dt_softplus);
       double y = D ? D(d) * x(b, d) : 0.0;
       for (std::int64_t n = 0; n < dstate; ++n) {
         const double h = std::exp(step * A(d, n)) * state(b, d, n) + step * B(d, n, b) * x(b, d);

@@ -44,7 +44,8 @@ void check_pieces(const Block& block) {
   for (const auto& [begin, end] : {std::pair<std::int64_t, std::int64_t>{0, 2}, {2, 11}, {11, 12}}) {
     block.forward(exec, x.slice(1, begin, end), pieces.slice(1, begin, end), &state);
   }
-  for (std::int64_t l = 12; l < seqlen; ++l) block.step(exec, x.select(1, l), pieces.select(1, l), state);
+  for (std::int64_t l = 12; l < seqlen; ++l)
+    block.step(exec, {x.select(1, l), {}, {}, {}}, pieces.select(1, l), state);
   CHECK(parity::worst_ratio(pieces, pool.as_float64(whole), 32.0) <= 1.0);
 }
 

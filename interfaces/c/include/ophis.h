@@ -416,15 +416,18 @@ OPHIS_API ophis_status ophis_selective_scan(ophis_context* context, const ophis_
 /// One step of the same recurrence: advances state and computes out.
 typedef struct ophis_selective_state_update_args {
   size_t size;
-  const ophis_tensor* state;    ///< (batch, dim, dstate) float32 or T; in and out
-  const ophis_tensor* x;        ///< (batch, dim) T, the scan's u
-  const ophis_tensor* dt;       ///< (batch, dim) T, the scan's delta
-  const ophis_tensor* A;        ///< (dim, dstate) any compute dtype; dstate >= 1
-  const ophis_tensor* B;        ///< (batch, ngroups, dstate) T; or (dim, dstate) any compute dtype
-  const ophis_tensor* C;        ///< as B
-  const ophis_tensor* D;        ///< (dim) any compute dtype, or NULL
-  const ophis_tensor* z;        ///< (batch, dim) T, or NULL
-  const ophis_tensor* dt_bias;  ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* state;      ///< (batch, dim, dstate) float32 or T; in and out
+  const ophis_tensor* x;          ///< (batch, dim) T, the scan's u
+  const ophis_tensor* dt;         ///< (batch, dim) T, the scan's delta; with dt_weight (batch, dt_rank) T
+  const ophis_tensor* A;          ///< (dim, dstate) any compute dtype; dstate >= 1
+  const ophis_tensor* B;          ///< (batch, ngroups, dstate) T; or (dim, dstate) any compute dtype
+  const ophis_tensor* C;          ///< as B
+  const ophis_tensor* D;          ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* z;          ///< (batch, dim) T, or NULL
+  const ophis_tensor* dt_bias;    ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* dt_weight;  ///< (dim, dt_rank) T, its last axis dense, or NULL: the deltas are dt
+                                  ///< dt_weight^T, as ophis_linear computes them, perhaps rounded to T;
+                                  ///< nothing still queued may write to it
   int32_t dt_softplus;
 
   const ophis_tensor* out;  ///< (batch, dim) T; may be x, dt or z itself

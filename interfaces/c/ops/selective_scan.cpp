@@ -28,9 +28,9 @@ struct Mapping<ophis_selective_state_update_args> {
   using From = ophis_selective_state_update_args;
   using To = SelectiveStateUpdateArgs;
   static constexpr std::tuple members{
-      OPHIS_C_MEMBER(state),   OPHIS_C_MEMBER(x),           OPHIS_C_MEMBER(dt), OPHIS_C_MEMBER(A),
-      OPHIS_C_MEMBER(B),       OPHIS_C_MEMBER(C),           OPHIS_C_MEMBER(D),  OPHIS_C_MEMBER(z),
-      OPHIS_C_MEMBER(dt_bias), OPHIS_C_MEMBER(dt_softplus), OPHIS_C_MEMBER(out)};
+      OPHIS_C_MEMBER(state),   OPHIS_C_MEMBER(x),         OPHIS_C_MEMBER(dt),          OPHIS_C_MEMBER(A),
+      OPHIS_C_MEMBER(B),       OPHIS_C_MEMBER(C),         OPHIS_C_MEMBER(D),           OPHIS_C_MEMBER(z),
+      OPHIS_C_MEMBER(dt_bias), OPHIS_C_MEMBER(dt_weight), OPHIS_C_MEMBER(dt_softplus), OPHIS_C_MEMBER(out)};
 };
 
 }  // namespace ophis::c

@@ -7,6 +7,7 @@
 #include "ophis/core/exec_context.hpp"
 #include "ophis/models/config.hpp"
 #include "ophis/models/parameters.hpp"
+#include "ophis/ops/rms_norm.hpp"
 
 namespace ophis {
 
@@ -20,6 +21,16 @@ struct BlockState {
   Tensor conv() const { return conv_memory->transpose(1, 2); }
   /// Forgets everything.
   void reset(ExecContext& exec);
+};
+
+/// What a step of a block starts from: its input, or what the RMSNorm in front of the block takes, which a
+/// GPU then computes along with the block's projection.
+struct StepInput {
+  Tensor x;             ///< (batch, d_model) of the block's dtype
+  Tensor residual;      ///< (batch, d_model) of the block's dtype or float32, or none: added to x
+  Tensor residual_out;  ///< the same, or none: x + residual; must not overlap the others
+  Tensor norm_weight;   ///< (d_model) any compute dtype; none: no norm, x is the block's input
+  double norm_epsilon = 1e-5;
 };
 
 /// A sequence mixer, on the device where its parameters were put. It has no mutable state of its own: one
@@ -39,8 +50,9 @@ class Block {
   virtual void forward(ExecContext& exec, const Tensor& x, const Tensor& out,
                        const BlockState* state = nullptr, const Tensor& attention_mask = {}) const = 0;
 
-  /// The next position: `x` and `out` are (batch, d_model); advances `state`.
-  virtual void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const = 0;
+  /// The next position: `out` is (batch, d_model), elsewhere than the input; advances `state`.
+  virtual void step(ExecContext& exec, const StepInput& input, const Tensor& out,
+                    const BlockState& state) const = 0;
 };
 
 /// The Mamba block (arXiv:2312.00752, figure 3).
@@ -57,7 +69,8 @@ class Mamba final : public Block {
                         DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
                const Tensor& attention_mask = {}) const override;
-  void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;
+  void step(ExecContext& exec, const StepInput& input, const Tensor& out,
+            const BlockState& state) const override;
 
  private:
   MambaConfig m_config;
@@ -84,14 +97,16 @@ class Mamba2 final : public Block {
                         DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
                const Tensor& attention_mask = {}) const override;
-  void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;
+  void step(ExecContext& exec, const StepInput& input, const Tensor& out,
+            const BlockState& state) const override;
 
  private:
   struct Projected;
   Projected split(const Tensor& zxbcdt) const;
   template <class Args>
   void fill(Args& args, const Projected& projected, const Tensor& xBC, const Tensor& y) const;
-  void gate_and_project(ExecContext& exec, const Tensor& y, const Tensor& z, const Tensor& out) const;
+  RmsNormArgs gated_norm(const Tensor& y, const Tensor& z) const;
+  bool gates_before_norm() const;
 
   Mamba2Config m_config;
   DType m_dtype;

@@ -43,15 +43,17 @@ void selective_scan(ExecContext& exec, const SelectiveScanArgs& args);
 
 /// One step of the same recurrence, for generation.
 struct SelectiveStateUpdateArgs {
-  Tensor state;    ///< (batch, dim, dstate) float32 or T; in and out
-  Tensor x;        ///< (batch, dim) T, the scan's u
-  Tensor dt;       ///< (batch, dim) T, the scan's delta
-  Tensor A;        ///< (dim, dstate) any compute dtype; dstate >= 1
-  Tensor B;        ///< (batch, ngroups, dstate) T; or (dim, dstate) any compute dtype
-  Tensor C;        ///< as B
-  Tensor D;        ///< (dim) any compute dtype, or none
-  Tensor z;        ///< (batch, dim) T, or none
-  Tensor dt_bias;  ///< (dim) any compute dtype, or none
+  Tensor state;      ///< (batch, dim, dstate) float32 or T; in and out
+  Tensor x;          ///< (batch, dim) T, the scan's u
+  Tensor dt;         ///< (batch, dim) T, the scan's delta; with dt_weight (batch, dt_rank) T
+  Tensor A;          ///< (dim, dstate) any compute dtype; dstate >= 1
+  Tensor B;          ///< (batch, ngroups, dstate) T; or (dim, dstate) any compute dtype
+  Tensor C;          ///< as B
+  Tensor D;          ///< (dim) any compute dtype, or none
+  Tensor z;          ///< (batch, dim) T, or none
+  Tensor dt_bias;    ///< (dim) any compute dtype, or none
+  Tensor dt_weight;  ///< (dim, dt_rank) T, its last axis dense, or none: the deltas are dt dt_weight^T, as
+                     ///< linear computes them, perhaps rounded to T; nothing still queued may write to it
   bool dt_softplus = false;
 
   Tensor out;  ///< (batch, dim) T; may be x, dt or z itself
