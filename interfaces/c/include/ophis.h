@@ -608,8 +608,8 @@ typedef struct ophis_forward_args {
       attention_mask;          ///< (batch, seqlen) int64 or int32, or NULL: 0 marks left padding, 1 the rest
   const ophis_tensor* labels;  ///< (batch, seqlen) int64, or NULL: the loss of logits[:, l] against labels[:,
                                ///< l + 1]; -100 is passed over
-  ophis_cache* cache;      ///< go on from these states, and advance them; or NULL
-  int64_t logits_to_keep;  ///< logits of the last so many positions; 0, the default: of all
+  ophis_cache* cache;          ///< go on from these states, and advance them; or NULL
+  int64_t logits_to_keep;      ///< logits of the last so many positions; 0, the default: of all
   int32_t output_hidden_states;
   const ophis_tensor*
       logits_positions;  ///< (kept) int64, on the CPU, or NULL: logits of these positions instead
