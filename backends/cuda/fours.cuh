@@ -14,6 +14,15 @@ __device__ void load4(float (&to)[4], const T* from) {
   for (int i = 0; i < 4; ++i) to[i] = to_float(v.lanes[i]);
 }
 
+/// Rounds to nearest even.
+template <class T>
+__device__ void store4(T* to, const float (&from)[4]) {
+  Vec<T, 4> v;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) v.lanes[i] = from_float<T>(from[i]);
+  *reinterpret_cast<Vec<T, 4>*>(to) = v;
+}
+
 /// Whether runs of four along the last axis can be read at once.
 inline bool in_fours(const Tensor& tensor) {
   if (tensor.stride(-1) != 1) return false;

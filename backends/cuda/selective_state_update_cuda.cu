@@ -1,10 +1,11 @@
 // selective_state_update: memory bound, as the state is read and written once. A thread holds four states of
-// one channel, in one 16-byte access; several channels a thread are slower here.
+// one channel, in one access; several channels a thread are slower here.
 #include "backends/cuda/selective_state_update_cuda.hpp"
 
 #include "backends/cuda/fours.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/parameter.cuh"
+#include "ops/common/state_dtype.hpp"
 
 namespace ophis::selective_state_update_cuda {
 namespace {
@@ -13,8 +14,8 @@ using cuda::from_float;
 using cuda::in_fours;
 using cuda::load4;
 using cuda::Parameter;
+using cuda::store4;
 using cuda::to_float;
-using cuda::Vec;
 
 constexpr int threads = 128;
 
@@ -51,7 +52,7 @@ struct Coefficient {
 };
 
 struct Params {
-  float* state;
+  void* state;
   std::int64_t state_strides[2];  // batch, channel; dense along dstate
   Activation x, dt, z, out;
   Coefficient B, C;
@@ -64,7 +65,7 @@ struct Params {
 
 /// A thread holds four states of one channel; dstate = 4 lanes. Grid: (blocks of threads / lanes channels,
 /// batch).
-template <class T, int lanes>
+template <class T, class S, int lanes>
 __global__ void __launch_bounds__(threads) selective_state_update_kernel(const __grid_constant__ Params p) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes;
   const int channel = static_cast<int>(blockIdx.x) * (threads / lanes) + thread / lanes;
@@ -73,7 +74,8 @@ __global__ void __launch_bounds__(threads) selective_state_update_kernel(const _
   float sum = 0.0f, x = 0.0f;
   cuda::wait_for_previous_kernel();
   if (valid) {
-    float* const states = p.state + b * p.state_strides[0] + channel * p.state_strides[1] + lane * 4;
+    S* const states =
+        static_cast<S*>(p.state) + b * p.state_strides[0] + channel * p.state_strides[1] + lane * 4;
     float state[4], A[4], B[4], C[4];
     load4(state, states);
     load4(A, p.A + channel * p.A_stride + lane * 4);
@@ -83,13 +85,12 @@ __global__ void __launch_bounds__(threads) selective_state_update_kernel(const _
     const float dt = to_float(*p.dt.at<T>(b, channel)) + p.dt_bias.at(channel);
     const float step = p.dt_softplus ? cuda::softplus_fast(dt) : dt;
     const float log2_step = cuda::log2_e * step, input = step * x;
-    Vec<float, 4> next;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      next.lanes[i] = fmaf(cuda::exp2_fast(log2_step * A[i]), state[i], input * B[i]);
-      sum = fmaf(C[i], next.lanes[i], sum);
+      state[i] = fmaf(cuda::exp2_fast(log2_step * A[i]), state[i], input * B[i]);
+      sum = fmaf(C[i], state[i], sum);
     }
-    *reinterpret_cast<Vec<float, 4>*>(states) = next;
+    store4(states, state);
   }
 #pragma unroll
   for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
@@ -99,18 +100,18 @@ __global__ void __launch_bounds__(threads) selective_state_update_kernel(const _
   *p.out.at<T>(b, channel) = from_float<T>(sum);
 }
 
-template <class T, int lanes>
+template <class T, class S, int lanes>
 void launch(const Params& p, std::int64_t batch, ExecContext& exec) {
   constexpr int block_channels = threads / lanes;
   const dim3 grid(static_cast<unsigned>((p.dim + block_channels - 1) / block_channels),
                   static_cast<unsigned>(batch));
-  cuda::launch_overlapped("selective_state_update", exec, selective_state_update_kernel<T, lanes>, grid,
+  cuda::launch_overlapped("selective_state_update", exec, selective_state_update_kernel<T, S, lanes>, grid,
                           threads, 0, p);
 }
 
 Params make_params(const SelectiveStateUpdateArgs& args) {
   const std::int64_t dim = args.x.extent(1);
-  return {args.state.data<float>(), {args.state.stride(0), args.state.stride(1)},
+  return {args.state.raw(),         {args.state.stride(0), args.state.stride(1)},
           Activation(args.x),       Activation(args.dt),
           Activation(args.z),       Activation(args.out),
           Coefficient(args.B, dim), Coefficient(args.C, dim),
@@ -138,20 +139,21 @@ void run(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
   if (args.x.count() == 0) return;
   const std::int64_t batch = args.x.extent(0), dim = args.x.extent(1), dstate = args.A.extent(1);
   const Params p = make_params(args);
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+  const auto run_with = [&]<class T, class S>(std::type_identity<T>, std::type_identity<S>) {
     switch (dstate) {
       case 8:
-        return launch<T, 2>(p, batch, exec);
+        return launch<T, S, 2>(p, batch, exec);
       case 16:
-        return launch<T, 4>(p, batch, exec);
+        return launch<T, S, 4>(p, batch, exec);
       case 32:
-        return launch<T, 8>(p, batch, exec);
+        return launch<T, S, 8>(p, batch, exec);
       case 64:
-        return launch<T, 16>(p, batch, exec);
+        return launch<T, S, 16>(p, batch, exec);
       default:
-        return launch<T, 32>(p, batch, exec);
+        return launch<T, S, 32>(p, batch, exec);
     }
-  });
+  };
+  dispatch_with_state(args.x.dtype(), args.state.dtype(), run_with);
 }
 
 }  // namespace ophis::selective_state_update_cuda

@@ -1,6 +1,6 @@
 // ssd_state_update: memory bound, as the state is read and written once and everything else is small. The
-// lanes of a row (one element p of a head, dstate numbers) hold four states each per 16-byte access; a thread
-// loads all its rows before it uses the first.
+// lanes of a row (one element p of a head, dstate numbers) hold four states each per access; a thread loads
+// all its rows before it uses the first.
 #include "backends/cuda/ssd_state_update_cuda.hpp"
 
 #include <utility>
@@ -8,6 +8,7 @@
 #include "backends/cuda/fours.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/parameter.cuh"
+#include "ops/common/state_dtype.hpp"
 
 namespace ophis::ssd_state_update_cuda {
 namespace {
@@ -16,12 +17,13 @@ using cuda::from_float;
 using cuda::in_fours;
 using cuda::load4;
 using cuda::Parameter;
+using cuda::store4;
 using cuda::to_float;
 
 constexpr int threads = 128;
 
 struct Params {
-  float* state;
+  void* state;
   const void *x, *dt, *B, *C, *z;
   void* out;
   std::int64_t state_strides[3];  // batch, head, p; dense along dstate
@@ -35,15 +37,15 @@ struct Params {
 
 /// A block has threads / lanes rows abreast, `rows` times. dstate = 4 lanes vectors. Grid: (blocks of
 /// headdim, nheads, batch).
-template <class T, int lanes, int vectors, int rows>
+template <class T, class S, int lanes, int vectors, int rows>
 __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_constant__ Params p) {
   constexpr int rows_abreast = threads / lanes;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes;
   const int first = static_cast<int>(blockIdx.x) * rows * rows_abreast + thread / lanes;
   const std::int64_t head = blockIdx.y, b = blockIdx.z, group = head / p.heads_per_group;
 
-  float4 state[rows][vectors];
-  float* const states = p.state + b * p.state_strides[0] + head * p.state_strides[1] + lane * 4;
+  float state[rows][vectors][4];
+  S* const states = static_cast<S*>(p.state) + b * p.state_strides[0] + head * p.state_strides[1] + lane * 4;
   const T* const x = static_cast<const T*>(p.x) + b * p.x_strides[0] + head * p.x_strides[1];
   float input[rows];
   cuda::wait_for_previous_kernel();
@@ -53,7 +55,7 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
     if (row >= p.headdim) continue;
 #pragma unroll
     for (int v = 0; v < vectors; ++v) {
-      state[r][v] = *reinterpret_cast<const float4*>(states + row * p.state_strides[2] + v * lanes * 4);
+      load4(state[r][v], states + row * p.state_strides[2] + v * lanes * 4);
     }
     input[r] = to_float(x[row * p.x_strides[2]]);
   }
@@ -79,14 +81,12 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
     if (valid) {
 #pragma unroll
       for (int v = 0; v < vectors; ++v) {
-        float4& s = state[r][v];
+        float(&s)[4] = state[r][v];
         const float dx = dt * input[r];
-        s.x = fmaf(decay, s.x, dx * B[v][0]);
-        s.y = fmaf(decay, s.y, dx * B[v][1]);
-        s.z = fmaf(decay, s.z, dx * B[v][2]);
-        s.w = fmaf(decay, s.w, dx * B[v][3]);
-        *reinterpret_cast<float4*>(states + row * p.state_strides[2] + v * lanes * 4) = s;
-        sum += fmaf(C[v][0], s.x, C[v][1] * s.y) + fmaf(C[v][2], s.z, C[v][3] * s.w);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) s[i] = fmaf(decay, s[i], dx * B[v][i]);
+        store4(states + row * p.state_strides[2] + v * lanes * 4, s);
+        sum += fmaf(C[v][0], s[0], C[v][1] * s[1]) + fmaf(C[v][2], s[2], C[v][3] * s[3]);
       }
     }
 #pragma unroll
@@ -102,12 +102,12 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
   }
 }
 
-template <class T, int lanes, int vectors, int rows>
+template <class T, class S, int lanes, int vectors, int rows>
 void launch(const Params& p, std::int64_t batch, std::int64_t nheads, ExecContext& exec) {
   constexpr int block_rows = rows * threads / lanes;
   const dim3 grid(static_cast<unsigned>((p.headdim + block_rows - 1) / block_rows),
                   static_cast<unsigned>(nheads), static_cast<unsigned>(batch));
-  cuda::launch_overlapped("ssd_state_update", exec, ssd_state_update_kernel<T, lanes, vectors, rows>, grid,
+  cuda::launch_overlapped("ssd_state_update", exec, ssd_state_update_kernel<T, S, lanes, vectors, rows>, grid,
                           threads, 0, p);
 }
 
@@ -117,7 +117,7 @@ void copy_strides(std::int64_t (&to)[count], const Tensor& from) {
 }
 
 Params make_params(const SsdStateUpdateArgs& args) {
-  Params p{static_cast<float*>(args.state.raw()),
+  Params p{args.state.raw(),
            args.x.raw(),
            args.dt.raw(),
            args.B.raw(),
@@ -168,13 +168,13 @@ void run(ExecContext& exec, const SsdStateUpdateArgs& args) {
   const std::int64_t batch = args.x.extent(0), nheads = args.x.extent(1), headdim = args.x.extent(2);
   const std::int64_t dstate = args.B.extent(2);
   const Params p = make_params(args);
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+  const auto run_with = [&]<class T, class S>(std::type_identity<T>, std::type_identity<S>) {
     const auto with_lanes = [&]<int lanes, int vectors>(std::integer_sequence<int, lanes, vectors>) {
       // More loads in flight a thread, where that leaves enough blocks for the device.
       if (batch * nheads * headdim * lanes > 1024 * 1024)
-        launch<T, lanes, vectors, 4 / vectors>(p, batch, nheads, exec);
+        launch<T, S, lanes, vectors, 16 / sizeof(S) / vectors>(p, batch, nheads, exec);
       else
-        launch<T, lanes, vectors, 2 / vectors>(p, batch, nheads, exec);
+        launch<T, S, lanes, vectors, 2 / vectors>(p, batch, nheads, exec);
     };
     switch (dstate) {
       case 16:
@@ -188,7 +188,8 @@ void run(ExecContext& exec, const SsdStateUpdateArgs& args) {
       default:
         return with_lanes(std::integer_sequence<int, 32, 2>{});
     }
-  });
+  };
+  dispatch_with_state(args.x.dtype(), args.state.dtype(), run_with);
 }
 
 }  // namespace ophis::ssd_state_update_cuda

@@ -39,8 +39,9 @@ double median(std::vector<double> values) {
 /// about eight times on the way to the residual, by half an ulp of the dtype, and its sums over d_inner by as
 /// much as sqrt(d_inner) roundings of float32; independent errors add up as the root of their number. Four
 /// standard deviations.
-double relative_bound(const LanguageModelConfig& config, DType dtype) {
-  constexpr double roundings_per_block = 8.0, deviations = 4.0;
+double relative_bound(const LanguageModelConfig& config, DType dtype, double state_roundings) {
+  constexpr double deviations = 4.0;
+  const double roundings_per_block = 8.0 + state_roundings;
   const std::int64_t d_inner = std::visit([](const auto& mixer) { return mixer.d_inner; }, config.mixer);
   double half_ulp = std::ldexp(1.0, -24);
   if (dtype == DType::bfloat16) half_ulp = std::ldexp(1.0, -9);
@@ -51,14 +52,14 @@ double relative_bound(const LanguageModelConfig& config, DType dtype) {
 }
 
 /// ModelReport::parity_error.
-double parity_error(ExecContext& exec, const LanguageModel& model) {
+double parity_error(ExecContext& exec, const LanguageModel& model, DType state_dtype) {
   constexpr std::int64_t seqlen = 20;
   const std::int64_t vocab_size = model.config().vocab_size;
   const OwnedTensor ids = make_ids(1, seqlen, vocab_size);
   ForwardInput input;
   input.input_ids = ids;
   const ForwardOutput whole = model.forward(exec, input);
-  ModelCache cache = model.make_cache(1);
+  ModelCache cache = model.make_cache(1, state_dtype);
   const OwnedTensor logits(DType::float32, {1, vocab_size}, exec.device());
   const OwnedTensor whole_logits = copy_to(exec, whole.logits, Device::cpu());
   const OwnedTensor ids_there = copy_to(exec, ids, exec.device());
@@ -74,14 +75,19 @@ double parity_error(ExecContext& exec, const LanguageModel& model) {
       if (!(apart <= difference)) difference = apart;  // NaN sticks
     }
   }
-  return difference / (relative_bound(model.config(), model.dtype()) * largest);
+  // A state that is not float32 is rounded after each step.
+  const double state_roundings = state_dtype == DType::float32 ? 0.0 : static_cast<double>(seqlen);
+  return difference / (relative_bound(model.config(), model.dtype(), state_roundings) * largest);
 }
 
 /// Prefill and decode of one report.
 class Measurement {
  public:
   Measurement(ExecContext& exec, const LanguageModel& model, ModelReport& report)
-      : m_exec(exec), m_model(model), m_report(report), m_cache(model.make_cache(report.options.batch)) {}
+      : m_exec(exec),
+        m_model(model),
+        m_report(report),
+        m_cache(model.make_cache(report.options.batch, report.options.state_dtype)) {}
 
   void run() {
     const ModelOptions& options = m_report.options;
@@ -99,9 +105,11 @@ class Measurement {
       });
       for (int warm_up = 0; warm_up < 2; ++warm_up) step.run();
       m_exec.fence();
+      const std::uint64_t allocations = device_allocations();
       decode.push_back(seconds_of(m_exec, [&] {
         for (std::int64_t k = 0; k < options.new_tokens; ++k) step.run();
       }));
+      m_report.step_allocations += device_allocations() - allocations;
     }
     fill_prefill(median(prefill));
     fill_decode(median(decode));
@@ -144,8 +152,9 @@ class Measurement {
         2.0 * static_cast<double>(m_cache.bytes());
     m_report.step_seconds = time / static_cast<double>(options.new_tokens);
     m_report.decode_tokens_per_second = static_cast<double>(options.batch) / m_report.step_seconds;
-    m_report.percent_of_read =
-        100.0 * 1e-9 * m_report.step_bytes / m_report.step_seconds / m_report.floors.read_gb_s;
+    const double gb_s = 1e-9 * m_report.step_bytes / m_report.step_seconds;
+    m_report.percent_of_read = 100.0 * gb_s / m_report.floors.read_gb_s;
+    m_report.percent_of_copy = 100.0 * gb_s / m_report.floors.copy_gb_s;
   }
 
   ExecContext& m_exec;
@@ -171,7 +180,7 @@ ModelReport run_model(ExecContext& exec, const LanguageModel& model, const Model
   report.options = options;
   report.dtype = model.dtype();
   report.parameters = config.parameter_count();
-  report.parity_error = parity_error(exec, model);
+  report.parity_error = parity_error(exec, model, options.state_dtype);
   if (!(report.parity_error <= 1.0)) {
     report.refused =
         fmt::format("steps differ from the whole forward by {:.3g} times the bound", report.parity_error);
@@ -189,6 +198,7 @@ ModelReport run_model(ExecContext& exec, const LanguageModel& model, const Model
 nlohmann::ordered_json to_json(const ModelReport& report) {
   nlohmann::ordered_json json = {{"model", report.options.name},
                                  {"dtype", to_string(report.dtype)},
+                                 {"state_dtype", to_string(report.options.state_dtype)},
                                  {"batch", report.options.batch},
                                  {"prompt_tokens", report.options.prompt_tokens},
                                  {"new_tokens", report.options.new_tokens},
@@ -201,7 +211,8 @@ nlohmann::ordered_json to_json(const ModelReport& report) {
     return json;
   }
   json["threads"] = report.floors.threads;
-  json["floors"] = {{"read_gb_s", report.floors.read_gb_s},
+  json["floors"] = {{"copy_gb_s", report.floors.copy_gb_s},
+                    {"read_gb_s", report.floors.read_gb_s},
                     {"gemm_gflop_s", report.floors.gemm_gflop_s.at(report.dtype)}};
   json["prefill"] = {{"flops", report.prefill_flops},
                      {"seconds", report.prefill_seconds},
@@ -210,7 +221,9 @@ nlohmann::ordered_json to_json(const ModelReport& report) {
   json["decode"] = {{"bytes_per_step", report.step_bytes},
                     {"seconds_per_step", report.step_seconds},
                     {"tokens_per_second", report.decode_tokens_per_second},
-                    {"percent_of_read", report.percent_of_read}};
+                    {"percent_of_read", report.percent_of_read},
+                    {"percent_of_copy", report.percent_of_copy},
+                    {"device_allocations", report.step_allocations}};
   return json;
 }
 
@@ -221,14 +234,16 @@ std::string to_text(const ModelReport& report) {
                   1e-6 * static_cast<double>(report.parameters), to_string(report.dtype), options.batch);
   text += fmt::format("parity   steps against the whole forward: {:.4f} of the bound\n", report.parity_error);
   if (!report.refused.empty()) return text + fmt::format("refused  {}\n", report.refused);
-  text += fmt::format("floors   {} threads: read {:.1f} GB/s, GEMM {:.0f} GFLOP/s\n", report.floors.threads,
-                      report.floors.read_gb_s, report.floors.gemm_gflop_s.at(report.dtype));
+  text += fmt::format("floors   {} threads: copy {:.1f} GB/s, read {:.1f} GB/s, GEMM {:.0f} GFLOP/s\n",
+                      report.floors.threads, report.floors.copy_gb_s, report.floors.read_gb_s,
+                      report.floors.gemm_gflop_s.at(report.dtype));
   text += fmt::format("prefill  {} tokens: {:.3f} s, {:.1f} tokens/s, {:.1f} % of the GEMM floor\n",
                       options.batch * options.prompt_tokens, report.prefill_seconds,
                       report.prefill_tokens_per_second, report.percent_of_gemm);
-  text += fmt::format("decode   {} steps: {:.2f} ms a step, {:.1f} tokens/s, {:.1f} % of the read floor\n",
-                      options.new_tokens, 1e3 * report.step_seconds, report.decode_tokens_per_second,
-                      report.percent_of_read);
+  text += fmt::format(
+      "decode   {} steps: {:.2f} ms a step, {:.1f} tokens/s, {:.1f} % of the read floor, {:.1f} % of copy\n",
+      options.new_tokens, 1e3 * report.step_seconds, report.decode_tokens_per_second, report.percent_of_read,
+      report.percent_of_copy);
   return text;
 }
 

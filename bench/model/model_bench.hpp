@@ -13,9 +13,10 @@ namespace ophis::bench {
 struct ModelOptions {
   std::string name;  ///< of the model, for the report
   std::int64_t batch = 1;
-  std::int64_t prompt_tokens = 512;  ///< a sequence
-  std::int64_t new_tokens = 64;      ///< a sequence
-  std::int64_t repetitions = 3;      ///< medians are told
+  std::int64_t prompt_tokens = 512;    ///< a sequence
+  std::int64_t new_tokens = 64;        ///< a sequence
+  std::int64_t repetitions = 3;        ///< medians are told
+  DType state_dtype = DType::float32;  ///< of the cache
 };
 
 struct ModelReport {
@@ -36,7 +37,9 @@ struct ModelReport {
   /// written.
   double step_bytes = 0.0;
   double prefill_seconds = 0.0, prefill_tokens_per_second = 0.0, percent_of_gemm = 0.0;
-  double step_seconds = 0.0, decode_tokens_per_second = 0.0, percent_of_read = 0.0;
+  double step_seconds = 0.0, decode_tokens_per_second = 0.0, percent_of_read = 0.0, percent_of_copy = 0.0;
+  /// Of device memory, by all steps after the second.
+  std::uint64_t step_allocations = 0;
 };
 
 /// Checks that steps agree with the whole forward, then measures. Takes the floors with the threads and the

@@ -55,12 +55,16 @@ Cases causal_conv1d_cases() {
   const Op<CausalConv1dUpdateArgs> update{"causal_conv1d_update", causal_conv1d_update_impls,
                                           causal_conv1d_update_reference, causal_conv1d_update};
   Cases cases;
-  for (const bool channels_first : {false, true}) {
-    add_case(cases, forward,
-             detail::concat("batch 1, seqlen 2048, dim 1792, width 4, channels ",
-                            channels_first ? "first" : "last"),
-             make, Shape{1, 2048, 1792, channels_first}, Shape{1, 2048, 24, channels_first});
-  }
+  const auto add_forward = [&](std::int64_t batch, std::int64_t dim, Worth worth) {
+    for (const bool channels_first : {false, true}) {
+      add_case(cases, forward,
+               detail::concat("batch ", batch, ", seqlen 2048, dim ", dim, ", width 4, channels ",
+                              channels_first ? "first" : "last"),
+               make, Shape{batch, 2048, dim, channels_first}, Shape{1, 2048, 24, channels_first}, worth);
+    }
+  };
+  add_forward(1, 1792, Worth::everywhere);
+  add_forward(8, 5376, Worth::on_gpus);
   for (const std::int64_t batch : {1, 64}) {
     add_case(cases, update, detail::concat("batch ", batch, ", dim 1792, width 4"), make_update,
              UpdateShape{batch, 1792}, UpdateShape{std::min<std::int64_t>(batch, 4), 1792});

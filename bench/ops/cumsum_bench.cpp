@@ -33,6 +33,10 @@ Cases cumsum_cases() {
            Shape{1, 2048, 40, 1});
   add_case(cases, op, "rows 4096, length 1024", make, Shape{1, 4096, 1024, 2}, Shape{1, 40, 1024, 2});
   add_case(cases, op, "rows 1, length 4194304", make, Shape{1, 1, 1 << 22, 2}, Shape{1, 1, 20000, 2});
+  add_case(cases, op, "rows 1, length 268435456", make, Shape{1, 1, 1 << 28, 2}, Shape{1, 1, 200000, 2},
+           Worth::on_gpus);
+  add_case(cases, op, "rows 4096, length 65536", make, Shape{1, 4096, 1 << 16, 2}, Shape{1, 2, 1 << 16, 2},
+           Worth::on_gpus);
   return cases;
 }
 

@@ -13,6 +13,8 @@ struct Shape {
 
 // The projections of mamba2-130m's blocks, for one token and for a prompt.
 constexpr Shape shapes[] = {{1, 768, 3352}, {1, 1536, 768}, {512, 768, 3352}, {512, 1536, 768}};
+// Those of mamba2-2.7b, and of a batch of tokens.
+constexpr Shape large_shapes[] = {{1, 2560, 10576}, {1, 5120, 2560}, {64, 2560, 10576}, {2048, 2560, 10576}};
 
 Configuration<LinearArgs> make(parity::TensorPool& pool, DType dtype, const Shape& s) {
   LinearArgs args;
@@ -30,11 +32,13 @@ Configuration<LinearArgs> make(parity::TensorPool& pool, DType dtype, const Shap
 Cases linear_cases() {
   const Op<LinearArgs> op{"linear", linear_impls, linear_reference, linear};
   Cases cases;
-  for (const Shape& s : shapes) {
+  const auto add = [&](const Shape& s, Worth worth) {
     const Shape scaled{std::min<std::int64_t>(s.rows, 17), s.in_features, s.rows == 1 ? 256 : 64};
     add_case(cases, op, detail::concat("rows ", s.rows, ", ", s.in_features, " -> ", s.out_features), make, s,
-             scaled);
-  }
+             scaled, worth);
+  };
+  for (const Shape& s : shapes) add(s, Worth::everywhere);
+  for (const Shape& s : large_shapes) add(s, Worth::on_gpus);
   return cases;
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "bench/ops/cases.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
 
@@ -69,8 +71,15 @@ Cases selective_scan_cases() {
   const Op<SelectiveStateUpdateArgs> update{"selective_state_update", selective_state_update_impls,
                                             selective_state_update_reference, selective_state_update};
   Cases cases;
-  add_case(cases, scan, "batch 1, seqlen 1024, dim 1536, dstate 16", make, Shape{1, 1024, 1536},
-           Shape{1, 1024, 24});
+  const auto add_scan = [&](const Shape& s, Worth worth) {
+    add_case(cases, scan,
+             detail::concat("batch ", s.batch, ", seqlen ", s.seqlen, ", dim ", s.dim, ", dstate ", dstate),
+             make, s, Shape{1, std::min<std::int64_t>(s.seqlen, 2048), 24}, worth);
+  };
+  add_scan({1, 1024, 1536}, Worth::everywhere);
+  for (const Shape& s : {Shape{1, 2048, 1536}, Shape{8, 2048, 4096}, Shape{1, 32768, 4096}}) {
+    add_scan(s, Worth::on_gpus);
+  }
   for (const std::int64_t batch : {1, 16}) {
     add_case(cases, update, detail::concat("batch ", batch, ", dim 1536, dstate 16"), make_update,
              Shape{batch, 1, 1536}, Shape{1, 1, 1536});

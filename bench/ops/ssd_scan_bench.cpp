@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t headdim = 64, dstate = 128;
 
 struct Shape {
-  std::int64_t batch, seqlen, nheads;
+  std::int64_t batch, seqlen, nheads, ngroups = 1;
 };
 
 double state_roundings(std::int64_t terms) { return 10.0 + std::sqrt(static_cast<double>(terms)); }
@@ -21,8 +21,8 @@ Configuration<SsdScanArgs> make(parity::TensorPool& pool, DType dtype, const Sha
   args.x = pool.uniform(dtype, inner, -1, 1);
   args.dt = pool.uniform(dtype, {s.batch, s.seqlen, s.nheads}, -3, 0.5);
   args.A = pool.uniform(DType::float32, {s.nheads}, -8, -0.1);
-  args.B = pool.uniform(dtype, {s.batch, s.seqlen, 1, dstate}, -1, 1);
-  args.C = pool.uniform(dtype, {s.batch, s.seqlen, 1, dstate}, -1, 1);
+  args.B = pool.uniform(dtype, {s.batch, s.seqlen, s.ngroups, dstate}, -1, 1);
+  args.C = pool.uniform(dtype, {s.batch, s.seqlen, s.ngroups, dstate}, -1, 1);
   args.D = pool.uniform(DType::float32, {s.nheads}, -1, 1);
   args.dt_bias = pool.uniform(DType::float32, {s.nheads}, -1, 1);
   args.dt_softplus = true;
@@ -66,12 +66,25 @@ Cases ssd_scan_cases() {
   const Op<SsdStateUpdateArgs> update{"ssd_state_update", ssd_state_update_impls, ssd_state_update_reference,
                                       ssd_state_update};
   Cases cases;
-  add_case(cases, scan, "batch 1, seqlen 1024, nheads 24, headdim 64, dstate 128", make, Shape{1, 1024, 24},
-           Shape{1, 300, 1});
-  for (const std::int64_t batch : {1, 16}) {
-    add_case(cases, update, detail::concat("batch ", batch, ", nheads 24, headdim 64, dstate 128"),
-             make_update, Shape{batch, 1, 24}, Shape{1, 1, 24});
+  const auto add_scan = [&](const Shape& s, Worth worth) {
+    add_case(cases, scan,
+             detail::concat("batch ", s.batch, ", seqlen ", s.seqlen, ", nheads ", s.nheads, ", headdim ",
+                            headdim, ", dstate ", dstate, ", ngroups ", s.ngroups),
+             make, s, Shape{1, 300, s.ngroups, s.ngroups}, worth);
+  };
+  add_scan({1, 1024, 24}, Worth::everywhere);
+  for (const Shape& s : {Shape{8, 2048, 80}, Shape{1, 2048, 80}, Shape{1, 32768, 80}, Shape{1, 131072, 80},
+                         Shape{8, 2048, 128, 8}}) {
+    add_scan(s, Worth::on_gpus);
   }
+  const auto add_update = [&](const Shape& s, Worth worth) {
+    add_case(
+        cases, update,
+        detail::concat("batch ", s.batch, ", nheads ", s.nheads, ", headdim ", headdim, ", dstate ", dstate),
+        make_update, s, Shape{1, 1, s.nheads}, worth);
+  };
+  for (const std::int64_t batch : {1, 16}) add_update({batch, 1, 24}, Worth::everywhere);
+  for (const std::int64_t batch : {1, 64, 256}) add_update({batch, 1, 80}, Worth::on_gpus);
   return cases;
 }
 

@@ -39,6 +39,7 @@ Report run_ops(ExecContext& exec, const Options& options,
   CacheFlusher flusher(exec);
   for (const std::unique_ptr<Case>& bench_case : all_cases()) {
     if (!options.op.empty() && options.op != bench_case->op()) continue;
+    if (!bench_case->is_for(exec.device())) continue;
     for (const DType dtype : options.dtypes) {
       for (const Result& result : run_case(exec, *bench_case, dtype, report.floors, options, flusher)) {
         if (on_result) on_result(result);

@@ -21,16 +21,21 @@ struct Work {
   std::function<void(ExecContext& exec, const std::string& impl)> run;
 };
 
+/// Where a case is worth its time.
+enum class Worth { everywhere, on_gpus };
+
 /// One op at one shape, for any dtype.
 class Case {
  public:
-  Case(std::string op, std::string shape) : m_op(std::move(op)), m_shape(std::move(shape)) {}
+  Case(std::string op, std::string shape, Worth worth)
+      : m_op(std::move(op)), m_shape(std::move(shape)), m_worth(worth) {}
   virtual ~Case() = default;
   Case(const Case&) = delete;
   Case& operator=(const Case&) = delete;
 
   const std::string& op() const { return m_op; }
   const std::string& shape() const { return m_shape; }
+  bool is_for(Device device) const { return m_worth == Worth::everywhere || device != Device::cpu(); }
 
   /// The error against the reference, as in ParityResult, of this configuration made small enough for the
   /// reference.
@@ -39,6 +44,7 @@ class Case {
 
  private:
   std::string m_op, m_shape;
+  Worth m_worth;
 };
 
 using Cases = std::vector<std::unique_ptr<Case>>;
@@ -67,8 +73,9 @@ class OpCase final : public Case {
   using Make = Configuration<Args> (*)(parity::TensorPool&, DType, const Shape&);
 
   /// `scaled` is for the reference: the same but for extents that change nothing in how the op works.
-  OpCase(const Op<Args>& op, std::string text, Make make, const Shape& shape, const Shape& scaled)
-      : Case(op.name, std::move(text)), m_op(op), m_make(make), m_full(shape), m_scaled(scaled) {}
+  OpCase(const Op<Args>& op, std::string text, Make make, const Shape& shape, const Shape& scaled,
+         Worth worth)
+      : Case(op.name, std::move(text), worth), m_op(op), m_make(make), m_full(shape), m_scaled(scaled) {}
 
   double parity_error(ExecContext& exec, DType dtype, const std::string& impl) const override {
     parity::TensorPool pool(1);
@@ -111,8 +118,8 @@ class OpCase final : public Case {
 template <class Args, class Shape>
 void add_case(Cases& cases, const Op<Args>& op, std::string text,
               Configuration<Args> (*make)(parity::TensorPool&, DType, const Shape&), const Shape& shape,
-              const Shape& scaled) {
-  cases.push_back(std::make_unique<OpCase<Args, Shape>>(op, std::move(text), make, shape, scaled));
+              const Shape& scaled, Worth worth = Worth::everywhere) {
+  cases.push_back(std::make_unique<OpCase<Args, Shape>>(op, std::move(text), make, shape, scaled, worth));
 }
 
 /// The bytes of those tensors that are given.

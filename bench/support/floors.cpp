@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "ophis/core/copy.hpp"
 #include "ophis/core/kokkos.hpp"
 #include "ophis/core/timer.hpp"
 #include "ophis/ops/linear.hpp"
@@ -16,15 +17,17 @@ namespace {
 constexpr int floor_repetitions = 5;
 
 /// Floats of an item. On a CPU a run of them, small enough to share evenly, large enough to stream; on a GPU
-/// a few that lie apart, so that neighbouring threads read neighbours.
+/// a few fours that lie apart, so that neighbouring threads read neighbours.
 template <int W>
 constexpr std::int64_t floats_per_item = W == 1 ? 32 : 4096;
 
-/// Where the k-th pack of an item is.
-template <int W>
-KOKKOS_INLINE_FUNCTION std::int64_t place(std::int64_t item, std::int64_t k, std::int64_t items) {
-  return W == 1 ? k * items + item : item * floats_per_item<W> + k * W;
-}
+/// What a GPU's thread moves at once.
+struct alignas(16) Four {
+  float lanes[4];
+};
+
+/// The arrays that a GPU copies and reads: large beside the time of a launch.
+constexpr std::size_t gpu_array_bytes = std::size_t{1} << 30;
 
 /// The caches that a flush must overwrite; where the system does not tell, more than most machines have.
 std::size_t cache_bytes() {
@@ -40,10 +43,9 @@ template <int W>
 struct Fill {
   float* to;
   float value;
-  std::int64_t items;
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     for (std::int64_t k = 0; k < floats_per_item<W> / W; ++k)
-      store(to + place<W>(item, k, items), Pack<W>(value));
+      store(to + item * floats_per_item<W> + k * W, Pack<W>(value));
   }
 };
 
@@ -51,10 +53,9 @@ template <int W>
 struct Copy {
   const float* from;
   float* to;
-  std::int64_t items;
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     for (std::int64_t k = 0; k < floats_per_item<W> / W; ++k) {
-      const std::int64_t at = place<W>(item, k, items);
+      const std::int64_t at = item * floats_per_item<W> + k * W;
       store(to + at, load<W>(from + at));
     }
   }
@@ -64,14 +65,30 @@ template <int W>
 struct Sum {
   const float* from;
   float* sums;  // one an item
-  std::int64_t items;
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     constexpr int chains = 4;
     Pack<W> sum[chains] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (std::int64_t k = 0; k < floats_per_item<W> / W; k += chains) {
-      for (int c = 0; c < chains; ++c) sum[c] += load<W>(from + place<W>(item, k + c, items));
+      for (int c = 0; c < chains; ++c) sum[c] += load<W>(from + item * floats_per_item<W> + (k + c) * W);
     }
     sums[item] = reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));
+  }
+};
+
+/// The same for a GPU.
+struct SumFours {
+  const Four* from;
+  float* sums;  // one an item
+  std::int64_t items;
+  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+    constexpr int fours = static_cast<int>(floats_per_item<1>) / 4;
+    Four parts[fours];
+    for (int k = 0; k < fours; ++k) parts[k] = from[k * items + item];
+    float sum = 0.0f;
+    for (int k = 0; k < fours; ++k) {
+      sum += (parts[k].lanes[0] + parts[k].lanes[1]) + (parts[k].lanes[2] + parts[k].lanes[3]);
+    }
+    sums[item] = sum;
   }
 };
 
@@ -93,14 +110,49 @@ struct MultiplyAdd {
   }
 };
 
-/// Runs a functor over items once more than measured; the least of the measured seconds.
-template <class Functor, class Space>
-double best_seconds(ExecContext& exec, const Space& space, std::int64_t items, const Functor& functor) {
-  const auto work = [&] { for_each_element(space, "ophis::bench::floor", items, functor); };
+/// Runs work once more than measured; the least of the measured seconds.
+template <class Work>
+double best_seconds(ExecContext& exec, const Work& work) {
   seconds_of(exec, work);
   double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < floor_repetitions; ++i) best = std::min(best, seconds_of(exec, work));
   return best;
+}
+
+template <class Functor, class Space>
+double best_seconds(ExecContext& exec, const Space& space, std::int64_t items, const Functor& functor) {
+  return best_seconds(exec, [&] { for_each_element(space, "ophis::bench::floor", items, functor); });
+}
+
+void measure_cpu_memory(ExecContext& exec, Floors& floors) {
+  CacheFlusher from(exec), to(exec);  // arrays larger than the caches
+  from.flush();
+  to.flush();
+  const auto bytes = static_cast<double>(from.memory().bytes());
+  constexpr int W = pack_width<HostExecSpace>;
+  const auto items = static_cast<std::int64_t>(from.memory().bytes() / sizeof(float)) / floats_per_item<W>;
+  const auto* const a = static_cast<const float*>(from.memory().data());
+  auto* const b = static_cast<float*>(to.memory().data());
+  const HostExecSpace space;
+  floors.copy_gb_s = 2e-9 * bytes / best_seconds(exec, space, items, Copy<W>{a, b});
+  floors.read_gb_s = 1e-9 * bytes / best_seconds(exec, space, items, Sum<W>{a, b});
+  using Peak = MultiplyAdd<W>;
+  const double flops = 2.0 * W * Peak::chains * static_cast<double>(Peak::steps * floors.threads);
+  floors.fma_gflop_s = 1e-9 * flops / best_seconds(exec, space, floors.threads, Peak{b});
+}
+
+/// The copy is the driver's own.
+void measure_gpu_memory(ExecContext& exec, Floors& floors) {
+  constexpr auto count = static_cast<std::int64_t>(gpu_array_bytes / sizeof(float));
+  const OwnedTensor from(DType::float32, {count}, exec.device()), to(DType::float32, {count}, exec.device());
+  fill_with_zeros(exec, from);
+  const auto bytes = static_cast<double>(gpu_array_bytes);
+  floors.copy_gb_s = 2e-9 * bytes / best_seconds(exec, [&] { copy(exec, from, to); });
+  with_exec_space(exec, [&](const auto& space) {
+    constexpr std::int64_t items = count / floats_per_item<1>;
+    const SumFours sum{static_cast<const Four*>(from->raw()), to->data<float>(), items};
+    floors.read_gb_s = 1e-9 * bytes / best_seconds(exec, space, items, sum);
+  });
 }
 
 }  // namespace
@@ -112,7 +164,7 @@ void CacheFlusher::flush() {
     constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
     const auto items = static_cast<std::int64_t>(m_memory.bytes() / sizeof(float)) / floats_per_item<W>;
     for_each_element(space, "ophis::bench::flush", items,
-                     Fill<W>{static_cast<float*>(m_memory.data()), 1.0f, items});
+                     Fill<W>{static_cast<float*>(m_memory.data()), 1.0f});
   });
 }
 
@@ -124,34 +176,16 @@ double measure_gemm(ExecContext& exec, DType dtype, const GemmShape& shape) {
   args.weight = there(pool.uniform(dtype, {shape.out, shape.in}, -1, 1));
   args.out = there(pool.poisoned(dtype, {shape.rows, shape.out}));
   const auto work = [&] { linear(exec, args); };
-  seconds_of(exec, work);
-  double best = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < floor_repetitions; ++i) best = std::min(best, seconds_of(exec, work));
-  return 2e-9 * static_cast<double>(shape.rows * shape.in * shape.out) / best;
+  return 2e-9 * static_cast<double>(shape.rows * shape.in * shape.out) / best_seconds(exec, work);
 }
 
 Floors measure_floors(ExecContext& exec, const std::vector<DType>& dtypes) {
   Floors floors;
   floors.threads = num_threads();
-  CacheFlusher from(exec), to(exec);  // arrays larger than the caches
-  const Buffer& source = from.memory();
-  const Buffer& target = to.memory();
-  from.flush();
-  to.flush();
-  const auto bytes = static_cast<double>(source.bytes());
-  with_exec_space(exec, [&](const auto& space) {
-    constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
-    const auto items = static_cast<std::int64_t>(source.bytes() / sizeof(float)) / floats_per_item<W>;
-    auto* const a = static_cast<float*>(source.data());
-    auto* const b = static_cast<float*>(target.data());
-    floors.copy_gb_s = 2e-9 * bytes / best_seconds(exec, space, items, Copy<W>{a, b, items});
-    floors.read_gb_s = 1e-9 * bytes / best_seconds(exec, space, items, Sum<W>{a, b, items});
-    if constexpr (W > 1) {
-      using Peak = MultiplyAdd<W>;
-      const double flops = 2.0 * W * Peak::chains * static_cast<double>(Peak::steps * floors.threads);
-      floors.fma_gflop_s = 1e-9 * flops / best_seconds(exec, space, floors.threads, Peak{b});
-    }
-  });
+  if (exec.device() == Device::cpu())
+    measure_cpu_memory(exec, floors);
+  else
+    measure_gpu_memory(exec, floors);
   for (const DType dtype : dtypes) floors.gemm_gflop_s[dtype] = measure_gemm(exec, dtype, {512, 768, 3352});
   return floors;
 }

@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <mutex>
-#include <optional>
 
 #include "core/src/gpu.hpp"
 #include "ophis/core/kokkos.hpp"
@@ -47,7 +46,7 @@ void initialize(const RuntimeOptions& options) {
     if (options.num_threads > 0) settings.set_num_threads(options.num_threads);
     Kokkos::initialize(settings);
     std::atexit([] {
-      if (!Kokkos::is_finalized()) Kokkos::finalize();
+      if (!Kokkos::is_finalized() && !gpu::is_lost()) Kokkos::finalize();
     });
   });
 }
@@ -63,7 +62,7 @@ struct ExecContext::Impl {
 #if defined(OPHIS_HAS_GPU)
     if (device.type == DeviceType::cpu) return;
     stream = owns_stream ? gpu::create_stream(device.index) : given_stream;
-    gpu_space.emplace(static_cast<NativeStream>(stream));
+    gpu_space = std::make_unique<GpuExecSpace>(static_cast<NativeStream>(stream));
 #endif
   }
   ~Impl() {
@@ -73,6 +72,10 @@ struct ExecContext::Impl {
     } catch (const Error&) {  // it has been reported, or nobody asked
     }
 #if defined(OPHIS_HAS_GPU)
+    if (gpu::is_lost()) {  // Kokkos would end the program over a device that fails
+      static_cast<void>(gpu_space.release());
+      return;
+    }
     gpu_space.reset();
 #endif
     if (owns_stream) gpu::destroy_stream(stream, device.index);
@@ -90,7 +93,7 @@ struct ExecContext::Impl {
   bool owns_stream;
   gpu::Stream stream = nullptr;
 #if defined(OPHIS_HAS_GPU)
-  std::optional<GpuExecSpace> gpu_space;
+  std::unique_ptr<GpuExecSpace> gpu_space;
 #endif
 };
 

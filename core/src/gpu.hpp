@@ -23,10 +23,16 @@ int count() noexcept;
 /// Why a device cannot be used: there is none, its driver or its architecture does not fit. Empty if it can.
 std::string why_not(int index);
 
+/// Whether a kernel has failed, after which this process can use no GPU any more.
+bool is_lost() noexcept;
+
 /// Memory from a pool that keeps what is given back. Throws Error(out_of_memory).
 void* allocate(std::size_t bytes, int index);
 /// No work may be pending on the memory.
 void free(void* data, int index) noexcept;
+/// Memory that the host can use too, while the device does no work on it.
+void* allocate_managed(std::size_t bytes, int index);
+void free_managed(void* data) noexcept;
 /// Page-locked memory of the host, which copies can use without waiting.
 void* allocate_pinned(std::size_t bytes);
 void free_pinned(void* data) noexcept;

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int max_devices = 64;
 
+std::atomic<bool> lost{false};
+
 cudaStream_t to_cuda(Stream stream) { return static_cast<cudaStream_t>(stream); }
 cudaGraphExec_t to_graph(GraphHandle graph) { return static_cast<cudaGraphExec_t>(graph); }
 cudaEvent_t to_event(Event event) { return static_cast<cudaEvent_t>(event); }
@@ -108,6 +110,8 @@ Pool& pool(int index) {
 
 DeviceType type() noexcept { return DeviceType::cuda; }
 
+bool is_lost() noexcept { return lost; }
+
 int count() noexcept {
   int count = 0;
   if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
@@ -136,6 +140,15 @@ void free(void* data, int index) noexcept {
   cudaSetDevice(index);
   pool(index).free(data);
 }
+
+void* allocate_managed(std::size_t bytes, int index) {
+  set_device(index);
+  void* data = nullptr;
+  cuda::check(cudaMallocManaged(&data, bytes), "allocating managed memory");
+  return data;
+}
+
+void free_managed(void* data) noexcept { cudaFree(data); }
 
 void* allocate_pinned(std::size_t bytes) {
   void* data = nullptr;
@@ -258,6 +271,7 @@ void check(cudaError_t status, const char* action) {
     case cudaErrorMisalignedAddress:
     case cudaErrorIllegalInstruction:
     case cudaErrorHardwareStackError:
+      gpu::lost = true;
       throw Error(
           ErrorCode::internal,
           message("; a kernel has failed, and this process can use the device no more (the CPU it can)"));

@@ -1,4 +1,4 @@
-// A build for the CPU only: nothing below is called but type, count and why_not.
+// A build for the CPU only: nothing below is called but type, is_lost, count and why_not.
 #include "core/src/gpu.hpp"
 #include "ophis/core/error.hpp"
 
@@ -10,11 +10,14 @@ namespace {
 }  // namespace
 
 DeviceType type() noexcept { return DeviceType::cpu; }
+bool is_lost() noexcept { return false; }
 int count() noexcept { return 0; }
 std::string why_not(int) { return "this build has the cpu only"; }
 
 void* allocate(std::size_t, int) { fail_without_gpu(); }
 void free(void*, int) noexcept {}
+void* allocate_managed(std::size_t, int) { fail_without_gpu(); }
+void free_managed(void*) noexcept {}
 void* allocate_pinned(std::size_t) { fail_without_gpu(); }
 void free_pinned(void*) noexcept {}
 Stream create_stream(int) { fail_without_gpu(); }

@@ -23,6 +23,7 @@ struct ModelOptions {
   ComputeOptions compute;
   ModelOption model;
   DTypeOption dtype;
+  StateDTypeOption state_dtype;
   std::string shape = "mamba-130m";
   bench::ModelOptions bench;
   bool json = false;
@@ -58,6 +59,7 @@ int run_model(const ModelOptions& options) {
   const LanguageModel model = options.load(exec.device());
   line.show("measuring");
   bench::ModelOptions bench = options.bench;
+  bench.state_dtype = options.state_dtype.value();
   bench.name = options.model.name.empty() ? options.shape : options.model.name;
   const bench::ModelReport report = bench::run_model(exec, model, bench);
   line.clear();
@@ -118,6 +120,7 @@ Command add_bench_model(CLI::App& bench) {
   add_count(*command, "--batch", bench_options.batch, "Sequences at once");
   add_count(*command, "--repetitions", bench_options.repetitions, "The median of so many is told");
   options->dtype.add_to(*command);
+  options->state_dtype.add_to(*command);
   options->compute.add_to(*command);
   add_json_option(*command, options->json);
   command->footer(

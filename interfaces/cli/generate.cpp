@@ -15,6 +15,7 @@ struct Options {
   ModelOption model;
   TokenizerOption tokenizer;
   DTypeOption dtype;
+  StateDTypeOption state_dtype;
   ComputeOptions compute;
   std::string prompt, prompt_file;
   std::int64_t max_new_tokens = 128;
@@ -90,6 +91,7 @@ int run(const Options& options) {
   TextStream stream(tokenizer);
   GenerationOptions generation;
   generation.max_new_tokens = options.max_new_tokens;
+  generation.state_dtype = options.state_dtype.value();
   if (options.ignore_eos) generation.eos_token_ids.emplace();
   if (!options.json) {
     for (const std::int32_t id : prompt) stream.push(id);
@@ -142,6 +144,7 @@ Command add_generate(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--ignore-eos", options->ignore_eos, "Go on after the end-of-text token");
   options->dtype.add_to(*command);
+  options->state_dtype.add_to(*command);
   options->compute.add_to(*command);
   add_json_option(*command, options->json);
   command->footer(

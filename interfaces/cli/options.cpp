@@ -90,6 +90,15 @@ void DTypeOption::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
+void StateDTypeOption::add_to(CLI::App& command) {
+  command
+      .add_option("--state-dtype", name,
+                  "Of the recurrent states that generation carries along: float32, or that of --dtype, which "
+                  "moves less memory a step and rounds more")
+      ->check(compute_dtype_check())
+      ->capture_default_str();
+}
+
 void ModelOption::add_to(CLI::App& command) {
   command.add_option("--model", name,
                      "Folder with config.json, weights and tokenizer.json, or a bundled model: mamba-tiny, "

@@ -38,6 +38,14 @@ struct DTypeOption {
   DType value() const { return parse_dtype(name); }
 };
 
+/// --state-dtype
+struct StateDTypeOption {
+  std::string name = "float32";
+
+  void add_to(CLI::App& command);
+  DType value() const { return parse_dtype(name); }
+};
+
 /// --model
 struct ModelOption {
   std::string name;

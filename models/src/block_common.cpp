@@ -33,13 +33,13 @@ Parameter load_optional(bool wanted, const ParameterSource& source, const std::s
   return wanted ? require_parameter(source, name, shape, DType::float32) : Parameter{};
 }
 
-BlockState make_block_state(Device device, std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv,
-                            DType dtype, const Dims& ssm_shape) {
-  BlockState state{OwnedTensor(dtype, {batch, d_conv - 1, conv_dim}, device),
-                   OwnedTensor(DType::float32, ssm_shape, device)};
-  ExecContext exec(device);
+BlockState make_block_state(ExecContext& exec, std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv,
+                            DType dtype, DType ssm_dtype, const Dims& ssm_shape) {
+  OPHIS_REQUIRE(ssm_dtype == DType::float32 || ssm_dtype == dtype,
+                "a state must be float32 or, as the model, ", dtype, ", but ", ssm_dtype, " was asked for");
+  BlockState state{OwnedTensor(dtype, {batch, d_conv - 1, conv_dim}, exec.device()),
+                   OwnedTensor(ssm_dtype, ssm_shape, exec.device())};
   state.reset(exec);
-  exec.fence();
   return state;
 }
 

@@ -21,8 +21,8 @@ Parameter load_optional(bool wanted, const ParameterSource& source, const std::s
                         const Dims& shape);
 
 /// A state of zeros.
-BlockState make_block_state(Device device, std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv,
-                            DType dtype, const Dims& ssm_shape);
+BlockState make_block_state(ExecContext& exec, std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv,
+                            DType dtype, DType ssm_dtype, const Dims& ssm_shape);
 
 /// x with zeros where the mask is 0, in the workspace; x itself without a mask. A block with a bias in
 /// in_proj still feeds that bias to its convolution at padded positions, as transformers does.

@@ -93,7 +93,7 @@ GenerationResult generate(const LanguageModel& model, ExecContext& exec, std::sp
   Progress progress(prompts.size(), model.config(), options);
   GenerationResult result;
   result.prompt_tokens = padded.tokens;
-  ModelCache cache = model.make_cache(batch);
+  ModelCache cache = model.make_cache(batch, options.state_dtype);
   const OwnedTensor next(DType::int64, {batch}, exec.device());
 
   const Clock::time_point start = Clock::now();

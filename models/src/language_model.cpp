@@ -140,12 +140,14 @@ void LanguageModel::require_own_kind(const ModelCache& cache) const {
                 " layers, but the model has ", m_config.n_layer);
 }
 
-ModelCache LanguageModel::make_cache(std::int64_t batch) const {
+ModelCache LanguageModel::make_cache(std::int64_t batch, DType state_dtype) const {
   OPHIS_REQUIRE(batch >= 1, "a cache needs a batch of at least 1, got ", batch);
+  ExecContext exec(m_device);
   std::vector<BlockState> states;
   for (const Layer& layer : m_layers) {
-    if (layer.block) states.push_back(layer.block->make_state(batch));
+    if (layer.block) states.push_back(layer.block->make_state(exec, batch, state_dtype));
   }
+  exec.fence();
   return ModelCache(std::move(states), batch);
 }
 

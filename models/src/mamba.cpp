@@ -28,8 +28,8 @@ Mamba::Mamba(const MambaConfig& config, const ParameterSource& source, DType dty
 Mamba::Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed, Device device)
     : Mamba(config, ParameterSource(initial_parameters(config, seed), Placement(device)), dtype) {}
 
-BlockState Mamba::make_state(std::int64_t batch) const {
-  return make_block_state(m_device, batch, m_config.d_inner, m_config.d_conv, m_dtype,
+BlockState Mamba::make_state(ExecContext& exec, std::int64_t batch, DType ssm_dtype) const {
+  return make_block_state(exec, batch, m_config.d_inner, m_config.d_conv, m_dtype, ssm_dtype,
                           {batch, m_config.d_inner, m_config.d_state});
 }
 

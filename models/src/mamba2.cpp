@@ -51,8 +51,8 @@ Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType 
 Mamba2::Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed, Device device)
     : Mamba2(config, ParameterSource(initial_parameters(config, seed), Placement(device)), dtype) {}
 
-BlockState Mamba2::make_state(std::int64_t batch) const {
-  return make_block_state(m_device, batch, m_config.conv_dim(), m_config.d_conv, m_dtype,
+BlockState Mamba2::make_state(ExecContext& exec, std::int64_t batch, DType ssm_dtype) const {
+  return make_block_state(exec, batch, m_config.conv_dim(), m_config.d_conv, m_dtype, ssm_dtype,
                           {batch, m_config.nheads, m_config.headdim, m_config.d_state});
 }
 

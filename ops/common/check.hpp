@@ -47,6 +47,7 @@ class ArgumentChecker {
   }
   /// `wanted` or float32.
   void dtype_or_float32(const char* name, const Tensor& tensor, DType wanted) const {
+    if (wanted == DType::float32) return dtype(name, tensor, wanted);
     if (tensor && tensor.dtype() == DType::float32) return;
     OPHIS_REQUIRE(!tensor || tensor.dtype() == wanted, m_op, ": ", name, " is ", tensor.dtype(),
                   ", but must be ", wanted, " or float32");
@@ -62,9 +63,10 @@ class ArgumentChecker {
     shape(name, tensor, wanted_shape);
     compute_dtype(name, tensor);
   }
-  /// A state of this shape, in float32.
-  void state(const char* name, const Tensor& tensor, const Dims& wanted_shape) const {
-    activation(name, tensor, wanted_shape, DType::float32);
+  /// A state of this shape, in float32 or the activations' dtype.
+  void state(const char* name, const Tensor& tensor, const Dims& wanted_shape, DType activations) const {
+    shape(name, tensor, wanted_shape);
+    dtype_or_float32(name, tensor, activations);
   }
   /// seq_idx (batch, seqlen) int32.
   void seq_idx(const Tensor& tensor, std::int64_t batch, std::int64_t seqlen) const {

@@ -5,24 +5,45 @@
 namespace ophis {
 namespace {
 
-/// to[i] = float(from at the i-th index in row-major order).
-template <class T>
-struct Densify {
-  const T* from;
-  float* to;
+/// The offsets of a strided tensor's elements, by their position in row-major order.
+struct Offsets {
   std::int64_t shape[Dims::max_rank];
   std::int64_t strides[Dims::max_rank];
   int rank;
 
-  KOKKOS_INLINE_FUNCTION void operator()(std::int64_t i) const {
-    std::int64_t offset = 0;
-    std::int64_t rest = i;
-    for (int axis = rank - 1; axis >= 0; --axis) {
-      offset += rest % shape[axis] * strides[axis];
-      rest /= shape[axis];
+  explicit Offsets(const Tensor& tensor) : shape{}, strides{}, rank(tensor.rank()) {
+    for (int axis = 0; axis < rank; ++axis) {
+      shape[axis] = tensor.extent(axis);
+      strides[axis] = tensor.stride(axis);
     }
-    to[i] = static_cast<float>(from[offset]);
   }
+
+  KOKKOS_INLINE_FUNCTION std::int64_t operator[](std::int64_t i) const {
+    std::int64_t offset = 0;
+    for (int axis = rank - 1; axis >= 0; --axis) {
+      offset += i % shape[axis] * strides[axis];
+      i /= shape[axis];
+    }
+    return offset;
+  }
+};
+
+template <class T>
+struct Gather {
+  const T* from;
+  Offsets offsets;
+  float* to;
+  KOKKOS_INLINE_FUNCTION void operator()(std::int64_t i) const {
+    to[i] = static_cast<float>(from[offsets[i]]);
+  }
+};
+
+template <class T>
+struct Scatter {
+  const float* from;
+  T* to;
+  Offsets offsets;
+  KOKKOS_INLINE_FUNCTION void operator()(std::int64_t i) const { to[offsets[i]] = T(from[i]); }
 };
 
 }  // namespace
@@ -31,16 +52,21 @@ Tensor as_dense_float32(ExecContext& exec, const Tensor& parameter) {
   if (!parameter || (parameter.dtype() == DType::float32 && parameter.is_contiguous())) return parameter;
   const Tensor dense = exec.workspace().take_tensor(DType::float32, parameter.shape());
   dispatch_compute_dtype(parameter.dtype(), [&]<class T>(std::type_identity<T>) {
-    Densify<T> densify{parameter.data<T>(), dense.data<float>(), {}, {}, parameter.rank()};
-    for (int axis = 0; axis < parameter.rank(); ++axis) {
-      densify.shape[axis] = parameter.extent(axis);
-      densify.strides[axis] = parameter.stride(axis);
-    }
+    const Gather<T> gather{parameter.data<T>(), Offsets(parameter), dense.data<float>()};
     with_exec_space(exec, [&](const auto& space) {
-      for_each_element(space, "ophis::as_dense_float32", parameter.count(), densify);
+      for_each_element(space, "ophis::as_dense_float32", parameter.count(), gather);
     });
   });
   return dense;
+}
+
+void from_dense_float32(ExecContext& exec, const Tensor& dense, const Tensor& to) {
+  dispatch_compute_dtype(to.dtype(), [&]<class T>(std::type_identity<T>) {
+    const Scatter<T> scatter{dense.data<float>(), to.data<T>(), Offsets(to)};
+    with_exec_space(exec, [&](const auto& space) {
+      for_each_element(space, "ophis::from_dense_float32", to.count(), scatter);
+    });
+  });
 }
 
 }  // namespace ophis

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -33,16 +34,23 @@ double smallest_normal(DType dtype) {
 void fill_with_nan(const Tensor& memory) {
   if (memory.count() == 0) return;
   const bool is_float = is_compute_dtype(memory.dtype()) || memory.dtype() == DType::float64;
-  if (!is_float) {
-    std::memset(memory.raw(), 0x80, memory.bytes());
-    return;
+  std::memset(memory.raw(), is_float ? 0xFF : 0x80, memory.bytes());  // all ones are a NaN of every format
+}
+
+/// How many elements of memory a tensor spans.
+std::int64_t reach_of(const Tensor& tensor) {
+  std::int64_t reach = tensor.count() == 0 ? 0 : 1;
+  for (int axis = 0; axis < tensor.rank() && reach > 0; ++axis) {
+    reach += (tensor.extent(axis) - 1) * tensor.stride(axis);
   }
-  const Elements elements(memory);
-  for (std::int64_t i = 0; i < memory.count(); ++i)
-    elements.write(i, std::numeric_limits<double>::quiet_NaN());
+  return reach;
 }
 
 }  // namespace
+
+Tensor TensorPool::allocate(DType dtype, const Dims& shape) {
+  return m_owned.emplace_back(dtype, shape, m_device, Access::device_and_host);
+}
 
 Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout) {
   const int rank = shape.size();
@@ -58,13 +66,22 @@ Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout
     strides[axis] = step;
     step *= shape[axis] + (i == rank - 1 ? layout.padding : 0);
   }
-  m_owned.emplace_back(dtype, Dims{step});
-  fill_with_nan(m_owned.back());
-  return Tensor(m_owned.back()->raw(), dtype, shape, strides);
+  const Tensor memory = allocate(dtype, {step});
+  fill_with_nan(memory);
+  return Tensor(memory.raw(), dtype, shape, strides, m_device);
 }
 
 Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout) {
   const Tensor tensor = poisoned(dtype, shape, layout);
+  constexpr std::int64_t most_drawn = std::int64_t{1} << 22;
+  if (tensor.count() > most_drawn && layout.padding == 0) {
+    const Tensor drawn = uniform(dtype, {most_drawn}, low, high);
+    auto* const to = static_cast<std::byte*>(tensor.raw());
+    for (std::size_t done = 0; done < tensor.bytes(); done += drawn.bytes()) {
+      std::memcpy(to + done, drawn.raw(), std::min(drawn.bytes(), tensor.bytes() - done));
+    }
+    return tensor;
+  }
   const Elements elements(tensor);
   for (std::int64_t i = 0; i < tensor.count(); ++i) {
     const double unit = static_cast<double>(m_engine()) / 4294967296.0;  // the same on every standard library
@@ -74,8 +91,7 @@ Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double hi
 }
 
 Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype) {
-  m_owned.emplace_back(dtype, shape);
-  const Tensor tensor = m_owned.back();
+  const Tensor tensor = allocate(dtype, shape);
   OPHIS_REQUIRE(tensor.count() == static_cast<std::int64_t>(values.size()), "integers: ", values.size(),
                 " values for shape ", shape);
   if (dtype == DType::int32) {
@@ -87,8 +103,7 @@ Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& 
 }
 
 Tensor TensorPool::as_float64(const Tensor& tensor) {
-  m_owned.emplace_back(DType::float64, tensor.shape());
-  const Tensor copy = m_owned.back();
+  const Tensor copy = allocate(DType::float64, tensor.shape());
   const Elements from(tensor);
   for (std::int64_t i = 0; i < tensor.count(); ++i)
     copy.data<double>()[i] = from.read(from.offset_of_position(i));
@@ -96,15 +111,13 @@ Tensor TensorPool::as_float64(const Tensor& tensor) {
 }
 
 Tensor TensorPool::clone(const Tensor& tensor) {
-  ExecContext exec;
-  return clone(exec, tensor, Device::cpu());
+  const Tensor memory = allocate(tensor.dtype(), {reach_of(tensor)});
+  if (memory.count() > 0) std::memcpy(memory.raw(), tensor.raw(), memory.bytes());
+  return Tensor(memory.raw(), tensor.dtype(), tensor.shape(), tensor.strides(), m_device);
 }
 
 Tensor TensorPool::clone(ExecContext& exec, const Tensor& tensor, Device device) {
-  std::int64_t reach = tensor.count() == 0 ? 0 : 1;
-  for (int axis = 0; axis < tensor.rank() && reach > 0; ++axis) {
-    reach += (tensor.extent(axis) - 1) * tensor.stride(axis);
-  }
+  const std::int64_t reach = reach_of(tensor);
   m_owned.emplace_back(tensor.dtype(), Dims{reach}, device);
   const Tensor memory = m_owned.back();
   copy(exec, Tensor(tensor.raw(), tensor.dtype(), {reach}, tensor.device()), memory);

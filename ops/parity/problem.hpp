@@ -21,27 +21,32 @@ struct Layout {
   std::int64_t padding = 0;
 };
 
-/// Makes host tensors and owns their memory.
+/// Makes tensors that the host can read and write, and owns their memory.
 class TensorPool {
  public:
-  explicit TensorPool(std::uint32_t seed) : m_engine(seed) {}
+  /// The tensors are on `device`; the host must not use them while the device works on them.
+  explicit TensorPool(std::uint32_t seed, Device device = Device::cpu()) : m_engine(seed), m_device(device) {}
 
   /// NaN everywhere (integers: the lowest value), in the padding too.
   Tensor poisoned(DType dtype, const Dims& shape, const Layout& layout = {});
-  /// Uniform in [low, high), rounded to dtype; the padding holds NaN.
+  /// Uniform in [low, high), rounded to dtype; the padding holds NaN. Without padding only the first 2^22
+  /// elements in memory are drawn, and the rest repeats them.
   Tensor uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout = {});
   /// Values of an int32 or int64 tensor.
   Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype = DType::int32);
   /// A dense float64 tensor with the same values.
   Tensor as_float64(const Tensor& tensor);
-  /// A copy of a host tensor with its own memory, in the same layout.
+  /// A copy of such a tensor with its own memory, in the same layout.
   Tensor clone(const Tensor& tensor);
   /// The same of a tensor on the CPU or the context's device, on a device: the CPU, or the context's own.
   Tensor clone(ExecContext& exec, const Tensor& tensor, Device device);
 
  private:
+  Tensor allocate(DType dtype, const Dims& shape);
+
   std::deque<OwnedTensor> m_owned;
   std::mt19937 m_engine;
+  Device m_device;
 };
 
 /// One output of an op and how far it may be from the reference.

@@ -1,6 +1,7 @@
 #include "ophis/ops/selective_scan.hpp"
 
 #include "ops/common/check.hpp"
+#include "ops/common/dense.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
 
 namespace ophis {
@@ -45,10 +46,12 @@ void selective_scan(ExecContext& exec, const SelectiveScanArgs& args) {
   check.parameter("D", args.D, {dim});
   check.activation("z", args.z, {batch, seqlen, dim}, dtype);
   check.parameter("delta_bias", args.delta_bias, {dim});
-  check.state("initial_states", args.initial_states, {nseq, dim, dstate});
+  check.state("initial_states", args.initial_states, {nseq, dim, dstate}, dtype);
   check.activation("out", args.out, {batch, seqlen, dim}, dtype);
-  check.state("final_states", args.final_states, {nseq, dim, dstate});
-  dispatch("selective_scan", selective_scan_impls(), exec, args);
+  check.state("final_states", args.final_states, {nseq, dim, dstate}, dtype);
+  with_float32_states(exec, args, [&](const SelectiveScanArgs& with_float32) {
+    dispatch("selective_scan", selective_scan_impls(), exec, with_float32);
+  });
 }
 
 void selective_state_update(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
@@ -64,7 +67,7 @@ void selective_state_update(ExecContext& exec, const SelectiveStateUpdateArgs& a
   const std::int64_t batch = args.x.extent(0), dim = args.x.extent(1), dstate = args.A.extent(1);
   const DType dtype = args.x.dtype();
   OPHIS_REQUIRE(dstate >= 1, "selective_state_update: A has dstate 0, but must have at least 1");
-  check.state("state", args.state, {batch, dim, dstate});
+  check.state("state", args.state, {batch, dim, dstate}, dtype);
   check.activation("x", args.x, args.x.shape(), dtype);
   check.activation("dt", args.dt, {batch, dim}, dtype);
   check.parameter("A", args.A, {dim, dstate});

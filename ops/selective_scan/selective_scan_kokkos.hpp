@@ -7,6 +7,7 @@
 #include "ophis/core/simd_math.hpp"
 #include "ophis/ops/selective_scan.hpp"
 #include "ops/common/sequences.hpp"
+#include "ops/common/state_dtype.hpp"
 #include "ops/common/strided.hpp"
 
 namespace ophis::selective_scan_kokkos {
@@ -264,9 +265,9 @@ struct Scan {
 enum class Lanes { states, channels };
 
 /// One item: one step of W channels of one row.
-template <class T, int W, Lanes lanes>
+template <class T, class S, int W, Lanes lanes>
 struct Update {
-  Strided<float, 3> state;
+  Strided<S, 3> state;
   Strided<T, 2> x, dt, z, out;
   const float* A;  // (dim, dstate)
   Coefficient<T, 3> B, C;
@@ -307,7 +308,7 @@ struct Update {
   KOKKOS_FUNCTION Pack<W> advance(std::int64_t b, std::int64_t channel, std::int64_t n, int count,
                                   Pack<W> log2_step, Pack<W> input) const {
     constexpr int axis = lanes == Lanes::channels ? 1 : 2;
-    float* const at = state.at(b, channel, n);
+    S* const at = state.at(b, channel, n);
     const Pack<W> decay =
         exp2(log2_step * load<W>(A + channel * dstate + n, lanes == Lanes::channels ? dstate : 1, count));
     const Pack<W> h =
@@ -383,13 +384,13 @@ inline void scan(ExecContext& exec, const SelectiveScanArgs& args) {
   });
 }
 
-template <class T, Lanes lanes, class Space>
+template <class T, class S, Lanes lanes, class Space>
 void run_update(ExecContext& exec, const Space& space, const SelectiveStateUpdateArgs& args) {
   constexpr int W = pack_width<Space>;
   const std::int64_t dim = args.x.extent(1);
   const Coefficient<T, 3> B(exec, args.B, dim), C(exec, args.C, dim);
-  const Update<T, W, lanes> kernel{
-      Strided<float, 3>(args.state),
+  const Update<T, S, W, lanes> kernel{
+      Strided<S, 3>(args.state),
       Strided<T, 2>(args.x),
       Strided<T, 2>(args.dt),
       Strided<T, 2>(args.z),
@@ -408,14 +409,15 @@ void run_update(ExecContext& exec, const Space& space, const SelectiveStateUpdat
 inline void update(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
   if (args.x.count() == 0) return;
   const Workspace::Scope scope(exec.workspace());
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    with_exec_space(exec, [&](const auto& space) {
-      if (args.state.stride(2) == 1 || args.state.stride(1) != 1)
-        run_update<T, Lanes::states>(exec, space, args);
-      else
-        run_update<T, Lanes::channels>(exec, space, args);
-    });
-  });
+  dispatch_with_state(args.x.dtype(), args.state.dtype(),
+                      [&]<class T, class S>(std::type_identity<T>, std::type_identity<S>) {
+                        with_exec_space(exec, [&](const auto& space) {
+                          if (args.state.stride(2) == 1 || args.state.stride(1) != 1)
+                            run_update<T, S, Lanes::states>(exec, space, args);
+                          else
+                            run_update<T, S, Lanes::channels>(exec, space, args);
+                        });
+                      });
 }
 
 }  // namespace ophis::selective_scan_kokkos

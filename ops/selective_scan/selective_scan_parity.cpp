@@ -160,6 +160,7 @@ struct UpdateCase {
   Layout layout, state_layout;
   bool options;  // softplus, bias, D, z
   Layout C_layout = {{2, 0, 1}, 1};
+  bool state_like_x = false;  // of the activations' dtype, else float32
 };
 
 const UpdateCase update_cases[] = {
@@ -174,6 +175,8 @@ const UpdateCase update_cases[] = {
     {"4 groups of B, 6 of C, state dense in channels", 2, 24, 9, 4, 6, {}, {{0, 2, 1}, 3}, true},
     {"264 channels of 16 states", 3, 264, 16, 1, 1, {}, {}, true, {}},
     {"64 states, 3 groups", 2, 24, 64, 3, 3, {}, {}, true, {}},
+    {"264 channels, state like x", 3, 264, 16, 1, 1, {}, {}, true, {}, true},
+    {"state like x, dense in channels", 2, 37, 16, 1, 1, {}, {{0, 2, 1}, 0}, true, {}, true},
     {"constant B and C", 2, 21, 16, 0, 0, {}, {}, true},
     {"constant B, state dense in channels", 2, 21, 16, 0, 1, {}, {{0, 2, 1}, 0}, true},
 };
@@ -181,7 +184,8 @@ const UpdateCase update_cases[] = {
 Problem<SelectiveStateUpdateArgs> make_update_problem(TensorPool& pool, DType dtype, const UpdateCase& c) {
   SelectiveStateUpdateArgs args;
   const Dims shape{c.batch, c.dim};
-  args.state = pool.uniform(DType::float32, {c.batch, c.dim, c.dstate}, -1, 1, c.state_layout);
+  args.state = pool.uniform(c.state_like_x ? dtype : DType::float32, {c.batch, c.dim, c.dstate}, -1, 1,
+                            c.state_layout);
   args.x = pool.uniform(dtype, shape, -1, 1, c.layout);
   args.dt = make_delta(pool, dtype, shape, c.options, c.layout);
   args.A = make_A(pool, c.options ? DType::float32 : dtype, c.dim, c.dstate);

@@ -1,6 +1,7 @@
 #include "ophis/ops/ssd_scan.hpp"
 
 #include "ops/common/check.hpp"
+#include "ops/common/dense.hpp"
 #include "ops/ssd_scan/ssd_scan_impl.hpp"
 
 namespace ophis {
@@ -46,11 +47,13 @@ void ssd_scan(ExecContext& exec, const SsdScanArgs& args) {
   check.activation("C", args.C, {batch, seqlen, ngroups, dstate}, dtype);
   check_parameters(check, args, nheads, headdim, ngroups);
   check.activation("z", args.z, args.x.shape(), dtype);
-  check.state("initial_states", args.initial_states, {nseq, nheads, headdim, dstate});
+  check.state("initial_states", args.initial_states, {nseq, nheads, headdim, dstate}, dtype);
   check.seq_idx(args.seq_idx, batch, seqlen);
   check.activation("out", args.out, args.x.shape(), dtype);
-  check.state("final_states", args.final_states, {nseq, nheads, headdim, dstate});
-  dispatch("ssd_scan", ssd_scan_impls(), exec, args);
+  check.state("final_states", args.final_states, {nseq, nheads, headdim, dstate}, dtype);
+  with_float32_states(exec, args, [&](const SsdScanArgs& with_float32) {
+    dispatch("ssd_scan", ssd_scan_impls(), exec, with_float32);
+  });
 }
 
 void ssd_state_update(ExecContext& exec, const SsdStateUpdateArgs& args) {
@@ -68,7 +71,7 @@ void ssd_state_update(ExecContext& exec, const SsdStateUpdateArgs& args) {
   const std::int64_t batch = args.x.extent(0), nheads = args.x.extent(1), headdim = args.x.extent(2);
   const std::int64_t ngroups = args.B.extent(1), dstate = args.B.extent(2);
   const DType dtype = args.x.dtype();
-  check.state("state", args.state, {batch, nheads, headdim, dstate});
+  check.state("state", args.state, {batch, nheads, headdim, dstate}, dtype);
   check.activation("x", args.x, args.x.shape(), dtype);
   check.activation("dt", args.dt, {batch, nheads}, dtype);
   check.activation("B", args.B, {batch, ngroups, dstate}, dtype);

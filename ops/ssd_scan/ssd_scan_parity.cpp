@@ -121,11 +121,11 @@ Problem<SsdScanArgs> make_problem(TensorPool& pool, DType dtype, const Case& c) 
 }
 
 Problem<SsdStateUpdateArgs> make_update_problem(TensorPool& pool, DType dtype, std::int64_t headdim,
-                                                std::int64_t dstate, const Options& with) {
+                                                std::int64_t dstate, DType state_dtype, const Options& with) {
   const std::int64_t batch = 3, nheads = 4, ngroups = 2;
   const Layout layout = with.slices ? slice : with.aligned_slices ? aligned_slice : Layout{};
   SsdStateUpdateArgs args;
-  args.state = pool.uniform(DType::float32, {batch, nheads, headdim, dstate}, -1, 1,
+  args.state = pool.uniform(state_dtype, {batch, nheads, headdim, dstate}, -1, 1,
                             with.slices ? Layout{{0, 1, 3, 2}, 1} : Layout{});
   args.x = pool.uniform(dtype, {batch, nheads, headdim}, -1, 1, layout);
   args.dt = pool.uniform(dtype, {batch, nheads}, -3, 0.5, layout);
@@ -164,10 +164,15 @@ void check_ssd_scan(ExecContext& exec, const Report& report) {
 void check_ssd_state_update(ExecContext& exec, const Report& report) {
   const auto make_problems = [](TensorPool& pool, DType dtype) {
     std::vector<Problem<SsdStateUpdateArgs>> problems;
-    problems.push_back(make_update_problem(pool, dtype, 64, 128, {.D = true, .z = true, .bias = true}));
-    problems.push_back(make_update_problem(pool, dtype, 19, 16, {.D_by_element = true, .limits = true}));
-    problems.push_back(make_update_problem(pool, dtype, 5, 37, {.z = true, .slices = true}));
-    problems.push_back(make_update_problem(pool, dtype, 1, 1, {.bias = true}));
+    const auto add = [&](std::int64_t headdim, std::int64_t dstate, DType state, const Options& with) {
+      problems.push_back(make_update_problem(pool, dtype, headdim, dstate, state, with));
+    };
+    for (const DType state : {DType::float32, dtype}) {
+      add(64, 128, state, {.D = true, .z = true, .bias = true});
+      add(19, 16, state, {.D_by_element = true, .limits = true});
+      add(5, 37, state, {.z = true, .slices = true});
+    }
+    add(1, 1, DType::float32, {.bias = true});
     return problems;
   };
   check_op("ssd_state_update", exec, ssd_state_update_impls(), ssd_state_update_reference, ssd_state_update,

@@ -2,14 +2,15 @@
 #pragma once
 
 #include "ophis/ops/ssd_scan.hpp"
+#include "ops/common/state_dtype.hpp"
 #include "ops/ssd_scan/ssd_parameters.hpp"
 
 namespace ophis::ssd_scan_kokkos {
 
 /// One item: one step of rows_per_item elements p of one head. Lanes run along dstate.
-template <class T, int W>
+template <class T, class S, int W>
 struct Update {
-  Strided<float, 4> state;
+  Strided<S, 4> state;
   Strided<T, 3> x, B, C, z, out;
   Strided<T, 2> dt;
   const float* A;
@@ -63,7 +64,7 @@ struct Update {
 
   template <int R>
   struct Rows {
-    float* state[R];
+    S* state[R];
     const T *B, *C;
     Pack<W> decay, input[R], sum[R];
 
@@ -73,7 +74,7 @@ struct Update {
       const Pack<W> b = load<W>(B + n * B_stride, B_stride, count);
       const Pack<W> c = load<W>(C + n * C_stride, C_stride, count);
       for (int r = 0; r < R; ++r) {
-        float* const address = state[r] + n * state_stride;
+        S* const address = state[r] + n * state_stride;
         Pack<W> s = load<W>(address, state_stride, count);
         s = fma(decay, s, input[r] * b);
         store(address, state_stride, count, s);
@@ -89,27 +90,29 @@ inline void update(ExecContext& exec, const SsdStateUpdateArgs& args) {
   const Tensor A = as_dense_float32(exec, args.A);
   const TimeStep time_step = make_time_step(exec, args);
   const Skip skip = make_skip(exec, args);
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    with_exec_space(exec, [&](const auto& space) {
-      using Kernel = Update<T, pack_width<std::remove_cvref_t<decltype(space)>>>;
-      const Kernel kernel{Strided<float, 4>(args.state),
-                          Strided<T, 3>(args.x),
-                          Strided<T, 3>(args.B),
-                          Strided<T, 3>(args.C),
-                          Strided<T, 3>(args.z),
-                          Strided<T, 3>(args.out),
-                          Strided<T, 2>(args.dt),
-                          A.data<float>(),
-                          time_step,
-                          skip,
-                          nheads,
-                          headdim,
-                          args.B.extent(2),
-                          nheads / args.B.extent(1),
-                          (headdim + Kernel::rows_per_item - 1) / Kernel::rows_per_item};
-      for_each_element(space, "ophis::ssd_state_update", batch * nheads * kernel.blocks, kernel);
-    });
-  });
+  dispatch_with_state(args.x.dtype(), args.state.dtype(),
+                      [&]<class T, class S>(std::type_identity<T>, std::type_identity<S>) {
+                        with_exec_space(exec, [&](const auto& space) {
+                          using Kernel = Update<T, S, pack_width<std::remove_cvref_t<decltype(space)>>>;
+                          const Kernel kernel{Strided<S, 4>(args.state),
+                                              Strided<T, 3>(args.x),
+                                              Strided<T, 3>(args.B),
+                                              Strided<T, 3>(args.C),
+                                              Strided<T, 3>(args.z),
+                                              Strided<T, 3>(args.out),
+                                              Strided<T, 2>(args.dt),
+                                              A.data<float>(),
+                                              time_step,
+                                              skip,
+                                              nheads,
+                                              headdim,
+                                              args.B.extent(2),
+                                              nheads / args.B.extent(1),
+                                              (headdim + Kernel::rows_per_item - 1) / Kernel::rows_per_item};
+                          for_each_element(space, "ophis::ssd_state_update", batch * nheads * kernel.blocks,
+                                           kernel);
+                        });
+                      });
 }
 
 }  // namespace ophis::ssd_scan_kokkos

@@ -40,7 +40,7 @@ void check_pieces(const Block& block) {
   block.forward(exec, x, whole);
 
   const Tensor pieces = pool.poisoned(DType::float32, x.shape());
-  const BlockState state = block.make_state(batch);
+  const BlockState state = block.make_state(exec, batch);
   for (const auto& [begin, end] : {std::pair<std::int64_t, std::int64_t>{0, 2}, {2, 11}, {11, 12}}) {
     block.forward(exec, x.slice(1, begin, end), pieces.slice(1, begin, end), &state);
   }

@@ -147,6 +147,51 @@ TEST_CASE("the same seed gives the same model, in every dtype about the same log
   }
 }
 
+TEST_CASE("generation takes no memory from the device after the second token") {
+  ExecContext exec(test::device());
+  for (const char* const config : {small_mamba, small_mamba2}) {
+    const LanguageModel model =
+        LanguageModel::random(parse_model_config(config, "test"), DType::bfloat16, 3, test::device());
+    std::vector<std::uint64_t> allocations;
+    GenerationOptions options;
+    options.max_new_tokens = 256;
+    options.eos_token_ids.emplace();
+    options.on_token = [&](std::size_t, std::int32_t) {
+      allocations.push_back(device_allocations());
+      return true;
+    };
+    const std::vector<TokenIds> prompts{{5, 6, 7, 8, 9, 10}, {11}};
+    generate(model, exec, prompts, options);
+    REQUIRE(allocations.size() == 512);
+    CHECK(allocations.back() == allocations[2]);
+  }
+}
+
+TEST_CASE("a cache in the model's dtype gives nearly the same logits") {
+  ExecContext exec;
+  for (const char* const config : {small_mamba, small_mamba2}) {
+    const LanguageModel model = random_model(config, DType::bfloat16);
+    const OwnedTensor ids = ids_of(2, 12, 45);
+    std::vector<OwnedTensor> logits;
+    for (const DType state_dtype : {DType::float32, DType::bfloat16}) {
+      ModelCache cache = model.make_cache(2, state_dtype);
+      CHECK(cache.layer(0).ssm->dtype() == state_dtype);
+      ForwardInput input;
+      input.input_ids = ids;
+      input.cache = &cache;
+      model.forward(exec, input);
+      const OwnedTensor next = ids_of(2, 1, 45);
+      logits.emplace_back(DType::float32, Dims{2, model.config().vocab_size});
+      model.step(exec, next->select(1, 0), cache, logits.back());
+    }
+    TensorPool pool(0);
+    CHECK(parity::worst_ratio(logits[1], pool.as_float64(logits[0]), 20.0 * 0x1p15) <= 1.0);
+  }
+  const LanguageModel model = random_model(small_mamba, DType::bfloat16);
+  test::expect_error(ErrorCode::invalid_argument, {"state", "float32", "bfloat16", "float16"},
+                     [&] { model.make_cache(1, DType::float16); });
+}
+
 TEST_CASE("prompts of different lengths generate as they do alone") {
   ExecContext exec;
   for (const char* const config : {small_mamba, small_mamba2}) {

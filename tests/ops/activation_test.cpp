@@ -6,12 +6,12 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 TEST_CASE("activation equals its reference") { test::require_parity("activation"); }
 
 TEST_CASE("activation works in place, on any layout, with the same bits") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   const Tensor x = pool.uniform(DType::bfloat16, {3, 70, 9}, -5, 5);
   const ActivationArgs apart{x, Activation::gelu, pool.poisoned(DType::bfloat16, {3, 70, 9}, {{0, 2, 1}, 2})};
@@ -22,11 +22,12 @@ TEST_CASE("activation works in place, on any layout, with the same bits") {
 }
 
 TEST_CASE("activation keeps NaN") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   for (int kind = 0; kind <= static_cast<int>(Activation::softplus); ++kind) {
-    float x[] = {std::numeric_limits<float>::quiet_NaN(), 1.0f};
-    const Tensor tensor(x, DType::float32, {2});
+    TensorPool pool(0);
+    const Tensor tensor = pool.floats({std::numeric_limits<float>::quiet_NaN(), 1.0f});
     activation(exec, {tensor, static_cast<Activation>(kind), tensor});
+    const float* const x = tensor.data<float>();
     CAPTURE(to_string(static_cast<Activation>(kind)));
     CHECK(std::isnan(x[0]));
     CHECK(std::isfinite(x[1]));
@@ -51,7 +52,7 @@ TEST_CASE("parse_activation takes Hugging Face's names and its own") {
 }
 
 TEST_CASE("activation names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   ActivationArgs bad{pool.uniform(DType::float32, {2, 9}, -1, 1), Activation::silu, Tensor()};
   CHECK_THROWS_WITH(activation(exec, bad), "activation: out must be given");

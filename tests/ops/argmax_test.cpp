@@ -6,16 +6,16 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 namespace {
 
-std::int64_t argmax_of(std::vector<float> x) {
-  ExecContext exec;
-  std::int64_t out = -1;
-  argmax(exec, {Tensor(x.data(), DType::float32, {static_cast<std::int64_t>(x.size())}),
-                Tensor(&out, DType::int64, Dims())});
-  return out;
+std::int64_t argmax_of(const std::vector<float>& x) {
+  ExecContext exec(test::device());
+  TensorPool pool(0);
+  const ArgmaxArgs args{pool.floats(x), pool.poisoned(DType::int64, {})};
+  argmax(exec, args);
+  return *args.out.data<std::int64_t>();
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ TEST_CASE("argmax counts NaN as the largest, and takes infinities") {
 }
 
 TEST_CASE("argmax names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   ArgmaxArgs bad{pool.uniform(DType::float32, {2, 9}, -1, 1), pool.poisoned(DType::int32, {2})};
   CHECK_THROWS_WITH(argmax(exec, bad), "argmax: out is int32, but must be int64");

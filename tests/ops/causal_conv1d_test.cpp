@@ -3,7 +3,7 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 namespace {
 
@@ -26,7 +26,7 @@ TEST_CASE("causal_conv1d equals its reference") {
 }
 
 TEST_CASE("causal_conv1d in pieces with the state carried over equals the whole") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   const CausalConv1dArgs whole = make_args(pool, DType::float32, 2, 50, 19);
   causal_conv1d(exec, whole);
@@ -52,7 +52,7 @@ TEST_CASE("causal_conv1d in pieces with the state carried over equals the whole"
 }
 
 TEST_CASE("causal_conv1d gives a row the same bits alone, in a batch, packed and again") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   const CausalConv1dArgs batch = make_args(pool, DType::bfloat16, 4, 90, 21);
   causal_conv1d(exec, batch);
@@ -72,7 +72,7 @@ TEST_CASE("causal_conv1d gives a row the same bits alone, in a batch, packed and
 }
 
 TEST_CASE("causal_conv1d names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(3);
   const CausalConv1dArgs good = make_args(pool, DType::float32, 2, 8, 6);
   CausalConv1dArgs bad = good;
@@ -89,8 +89,10 @@ TEST_CASE("causal_conv1d names what is wrong with its arguments") {
   CHECK_THROWS_WITH(causal_conv1d(exec, bad), "causal_conv1d: with cu_seqlens the batch must be 1, got 2");
   bad.x = good.x.slice(0, 0, 1);
   bad.out = good.out.slice(0, 0, 1);
-  bad.cu_seqlens = pool.integers({4}, {0, 5, 3, 8});
-  CHECK_THROWS_WITH(causal_conv1d(exec, bad), "causal_conv1d: cu_seqlens falls from 5 to 3 at position 2");
+  if (test::checks_values()) {
+    bad.cu_seqlens = pool.integers({4}, {0, 5, 3, 8});
+    CHECK_THROWS_WITH(causal_conv1d(exec, bad), "causal_conv1d: cu_seqlens falls from 5 to 3 at position 2");
+  }
   const ScopedImplementation forced("causal_conv1d", "nonesuch");
   CHECK_THROWS_WITH(causal_conv1d(exec, good),
                     "causal_conv1d: implementation 'nonesuch' cannot run: there is no such implementation");

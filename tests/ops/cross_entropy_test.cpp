@@ -6,12 +6,12 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 TEST_CASE("cross_entropy equals its reference") { test::require_parity("cross_entropy"); }
 
 TEST_CASE("cross_entropy is the negative of softmax's logarithm at the label") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   const Tensor logits = pool.uniform(DType::float32, {2, 1500}, -5, 5);
   const CrossEntropyArgs args{logits, pool.integers({2}, {1499, 7}, DType::int64), -100,
@@ -25,7 +25,7 @@ TEST_CASE("cross_entropy is the negative of softmax's logarithm at the label") {
 }
 
 TEST_CASE("cross_entropy takes the shifted slices of one sequence, whatever the batch") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   const Tensor logits = pool.uniform(DType::bfloat16, {2, 4, 30}, -5, 5);
   const Tensor labels = pool.integers({2, 4}, {1, 2, 29, 0, 5, -100, 7, 8}, DType::int64);
@@ -42,12 +42,13 @@ TEST_CASE("cross_entropy takes the shifted slices of one sequence, whatever the 
 }
 
 TEST_CASE("cross_entropy stays accurate for large logits and certain labels") {
-  ExecContext exec;
-  float logits[] = {1e4f, 1e4f - 20.0f, -1e4f};
-  std::int64_t label[] = {0};
-  float loss[1];
-  const CrossEntropyArgs args{Tensor(logits, DType::float32, {1, 3}), Tensor(label, DType::int64, {1}), -100,
-                              Tensor(loss, DType::float32, {1})};
+  ExecContext exec(test::device());
+  TensorPool pool(4);
+  const CrossEntropyArgs args{pool.floats({1e4f, 1e4f - 20.0f, -1e4f}).reshape({1, 3}),
+                              pool.integers({1}, {0}, DType::int64), -100,
+                              pool.poisoned(DType::float32, {1})};
+  std::int64_t* const label = args.labels.data<std::int64_t>();
+  const float* const loss = args.losses.data<float>();
   cross_entropy(exec, args);
   CHECK(std::fabs(loss[0] - std::exp(-20.0f)) <= 1.2e-7f);
   label[0] = 2;
@@ -56,15 +57,17 @@ TEST_CASE("cross_entropy stays accurate for large logits and certain labels") {
 }
 
 TEST_CASE("cross_entropy names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(3);
   const CrossEntropyArgs good{pool.uniform(DType::float32, {2, 9}, -1, 1),
                               pool.integers({2}, {8, -100}, DType::int64), -100,
                               pool.poisoned(DType::float32, {2})};
   CrossEntropyArgs bad = good;
-  bad.labels = pool.integers({2}, {0, 9}, DType::int64);
-  CHECK_THROWS_WITH(cross_entropy(exec, bad),
-                    "cross_entropy: labels holds 9 at (1), but must hold values from 0 to 8, or -100");
+  if (test::checks_values()) {
+    bad.labels = pool.integers({2}, {0, 9}, DType::int64);
+    CHECK_THROWS_WITH(cross_entropy(exec, bad),
+                      "cross_entropy: labels holds 9 at (1), but must hold values from 0 to 8, or -100");
+  }
   bad.labels = pool.integers({2}, {0, 1});
   CHECK_THROWS_WITH(cross_entropy(exec, bad), "cross_entropy: labels is int32, but must be int64");
   bad = good;

@@ -3,12 +3,12 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 TEST_CASE("embedding equals its reference") { test::require_parity("embedding"); }
 
 TEST_CASE("embedding gives the bits of the table") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   EmbeddingArgs args;
   args.ids = pool.integers({3}, {4, 0, 4}, DType::int64);
@@ -21,19 +21,21 @@ TEST_CASE("embedding gives the bits of the table") {
 }
 
 TEST_CASE("embedding names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   EmbeddingArgs good;
   good.ids = pool.integers({2, 2}, {4, 0, 4, 1}, DType::int64);
   good.weight = pool.uniform(DType::float32, {5, 6}, -1, 1);
   good.out = pool.poisoned(DType::float32, {2, 2, 6});
   EmbeddingArgs bad = good;
-  bad.ids = pool.integers({2, 2}, {4, 0, 5, 1}, DType::int64);
-  CHECK_THROWS_WITH(embedding(exec, bad),
-                    "embedding: ids holds 5 at (1, 0), but must hold values from 0 to 4");
-  bad.ids = pool.integers({2, 2}, {4, -1, 3, 1});
-  CHECK_THROWS_WITH(embedding(exec, bad),
-                    "embedding: ids holds -1 at (0, 1), but must hold values from 0 to 4");
+  if (test::checks_values()) {
+    bad.ids = pool.integers({2, 2}, {4, 0, 5, 1}, DType::int64);
+    CHECK_THROWS_WITH(embedding(exec, bad),
+                      "embedding: ids holds 5 at (1, 0), but must hold values from 0 to 4");
+    bad.ids = pool.integers({2, 2}, {4, -1, 3, 1});
+    CHECK_THROWS_WITH(embedding(exec, bad),
+                      "embedding: ids holds -1 at (0, 1), but must hold values from 0 to 4");
+  }
   bad.ids = pool.uniform(DType::float32, {2, 2}, 0, 1);
   CHECK_THROWS_WITH(embedding(exec, bad), "embedding: ids is float32, but must be int32 or int64");
   bad = good;

@@ -3,25 +3,25 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 TEST_CASE("layer_norm equals its reference") { test::require_parity("layer_norm"); }
 
 TEST_CASE("layer_norm gives a row of mean zero and variance one") {
-  ExecContext exec;
-  float x[] = {1.0f, 2.0f, 3.0f, 4.0f};
-  float out[4];
+  ExecContext exec(test::device());
+  TensorPool pool(0);
   LayerNormArgs args;
-  args.x = Tensor(x, DType::float32, {4});
+  args.x = pool.floats({1.0f, 2.0f, 3.0f, 4.0f});
   args.eps = 0.0;
-  args.out = Tensor(out, DType::float32, {4});
+  args.out = pool.poisoned(DType::float32, {4});
   layer_norm(exec, args);  // mean 2.5, variance 1.25
+  const float* const out = args.out.data<float>();
   CHECK(out[0] == doctest::Approx(-1.5 / std::sqrt(1.25)));
   CHECK(out[3] == doctest::Approx(1.5 / std::sqrt(1.25)));
 }
 
 TEST_CASE("layer_norm works in place and gives a row the same bits alone") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   LayerNormArgs batch;
   batch.x = pool.uniform(DType::float16, {5, 77}, -1, 1);
@@ -40,7 +40,7 @@ TEST_CASE("layer_norm works in place and gives a row the same bits alone") {
 }
 
 TEST_CASE("layer_norm names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   LayerNormArgs bad;
   bad.x = pool.uniform(DType::float32, {2, 12}, -1, 1);

@@ -3,12 +3,12 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 TEST_CASE("linear equals its reference") { test::require_parity("linear"); }
 
 TEST_CASE("linear takes any number of leading axes, however they are spaced") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   const Tensor wide = pool.uniform(DType::float32, {2, 3, 20}, -1, 1);
   const Tensor weight = pool.uniform(DType::float32, {7, 12}, -1, 1);
@@ -26,7 +26,7 @@ TEST_CASE("linear takes any number of leading axes, however they are spaced") {
 }
 
 TEST_CASE("linear names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   const LinearArgs good{pool.uniform(DType::float32, {4, 6}, -1, 1),
                         pool.uniform(DType::float32, {5, 6}, -1, 1),

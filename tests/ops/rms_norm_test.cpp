@@ -3,7 +3,7 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 namespace {
 
@@ -20,21 +20,21 @@ RmsNormArgs make_args(TensorPool& pool, DType dtype, const Dims& shape) {
 TEST_CASE("rms_norm equals its reference") { test::require_parity("rms_norm"); }
 
 TEST_CASE("rms_norm gives a row of mean square one") {
-  ExecContext exec;
-  float x[] = {3.0f, -4.0f, 0.0f, 0.0f};
-  float out[4];
+  ExecContext exec(test::device());
+  TensorPool pool(0);
   RmsNormArgs args;
-  args.x = Tensor(x, DType::float32, {4});
+  args.x = pool.floats({3.0f, -4.0f, 0.0f, 0.0f});
   args.eps = 0.0;
-  args.out = Tensor(out, DType::float32, {4});
+  args.out = pool.poisoned(DType::float32, {4});
   rms_norm(exec, args);  // the root of the mean square is 2.5
+  const float* const out = args.out.data<float>();
   CHECK(out[0] == doctest::Approx(1.2f));
   CHECK(out[1] == doctest::Approx(-1.6f));
   CHECK(out[2] == 0.0f);
 }
 
 TEST_CASE("rms_norm works in place: out on x, residual_out on residual") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   for (const DType residual_dtype : {DType::bfloat16, DType::float32}) {
     RmsNormArgs apart = make_args(pool, DType::bfloat16, {3, 77});
@@ -52,7 +52,7 @@ TEST_CASE("rms_norm works in place: out on x, residual_out on residual") {
 }
 
 TEST_CASE("rms_norm writes residual_out without a residual too") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   RmsNormArgs args = make_args(pool, DType::bfloat16, {2, 33});
   args.residual_out = pool.poisoned(DType::float32, {2, 33});
@@ -61,7 +61,7 @@ TEST_CASE("rms_norm writes residual_out without a residual too") {
 }
 
 TEST_CASE("rms_norm gives a row the same bits alone, in a batch and in another layout") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(3);
   const RmsNormArgs batch = make_args(pool, DType::float32, {7, 100});
   rms_norm(exec, batch);
@@ -73,7 +73,7 @@ TEST_CASE("rms_norm gives a row the same bits alone, in a batch and in another l
 }
 
 TEST_CASE("rms_norm over groups equals the norm of each group") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(4);
   RmsNormArgs groups = make_args(pool, DType::float32, {2, 60});
   groups.weight = Tensor();
@@ -88,7 +88,7 @@ TEST_CASE("rms_norm over groups equals the norm of each group") {
 }
 
 TEST_CASE("rms_norm names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(5);
   const RmsNormArgs good = make_args(pool, DType::bfloat16, {2, 12});
   RmsNormArgs bad = good;

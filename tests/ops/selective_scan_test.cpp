@@ -3,7 +3,7 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 namespace {
 
@@ -76,7 +76,7 @@ TEST_CASE("selective_scan equals its reference") {
 }
 
 TEST_CASE("selective_scan in pieces and steps with the state carried over equals the whole") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   const SelectiveScanArgs whole = make_args(pool, DType::float32, 2, 150, 19);
   selective_scan(exec, whole);
@@ -99,7 +99,7 @@ TEST_CASE("selective_scan in pieces and steps with the state carried over equals
 }
 
 TEST_CASE("selective_scan gives a row the same bits alone, in a batch, packed and again") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   const SelectiveScanArgs batch = make_args(pool, DType::bfloat16, 4, 90, 21);
   selective_scan(exec, batch);
@@ -124,7 +124,7 @@ TEST_CASE("selective_scan gives a row the same bits alone, in a batch, packed an
 }
 
 TEST_CASE("selective_state_update gives a row the same bits alone and in a batch") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(3);
   const SelectiveScanArgs scan = make_args(pool, DType::float16, 3, 1, 40, 24);
   const Tensor state = pool.uniform(DType::float32, {3, 40, 24}, -1, 1);
@@ -137,7 +137,7 @@ TEST_CASE("selective_state_update gives a row the same bits alone and in a batch
 }
 
 TEST_CASE("selective_scan may write out over an input") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(4);
   const SelectiveScanArgs apart = make_args(pool, DType::float32, 2, 100, 21);
   selective_scan(exec, apart);
@@ -151,7 +151,7 @@ TEST_CASE("selective_scan may write out over an input") {
 }
 
 TEST_CASE("selective_scan of no positions hands the states on") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(5);
   SelectiveScanArgs args = make_args(pool, DType::float32, 2, 0, 21);
   selective_scan(exec, args);
@@ -161,8 +161,26 @@ TEST_CASE("selective_scan of no positions hands the states on") {
   CHECK(test::same_bits(args.final_states, args.initial_states));
 }
 
+TEST_CASE("selective_scan takes and gives states of the activations' dtype") {
+  ExecContext exec(test::device());
+  TensorPool pool(6);
+  SelectiveScanArgs args = make_args(pool, DType::bfloat16, 2, 30, 21);
+  const Tensor states = pool.uniform(DType::bfloat16, {2, 21, 16}, -1, 1);
+  args.initial_states = pool.poisoned(DType::float32, states.shape());
+  for (std::int64_t i = 0; i < states.count(); ++i) {
+    args.initial_states.data<float>()[i] = static_cast<float>(states.data<bfloat16>()[i]);
+  }
+  selective_scan(exec, args);
+  SelectiveScanArgs narrow = args;
+  narrow.out = pool.poisoned(DType::bfloat16, args.out.shape());
+  narrow.initial_states = narrow.final_states = states;
+  selective_scan(exec, narrow);
+  CHECK(test::same_bits(narrow.out, args.out));
+  CHECK(parity::worst_ratio(states, pool.as_float64(args.final_states), 0.0) <= 0.51);
+}
+
 TEST_CASE("selective_scan takes decays that overflow or vanish") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(6);
   SelectiveScanArgs args = make_args(pool, DType::float32, 1, 3, 17);
   args.A = pool.uniform(DType::float32, {17, 16}, -1e30, -1e29);
@@ -177,7 +195,7 @@ TEST_CASE("selective_scan takes decays that overflow or vanish") {
 }
 
 TEST_CASE("selective_scan names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(7);
   const SelectiveScanArgs good = make_args(pool, DType::float32, 2, 8, 6);
   SelectiveScanArgs bad = good;

@@ -6,12 +6,12 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 TEST_CASE("softmax equals its reference") { test::require_parity("softmax"); }
 
 TEST_CASE("softmax gives a row the same bits alone, in a batch and in place") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(1);
   SoftmaxArgs batch;
   batch.x = pool.uniform(DType::float32, {3, 2500}, -9, 9);
@@ -24,13 +24,15 @@ TEST_CASE("softmax gives a row the same bits alone, in a batch and in place") {
 }
 
 TEST_CASE("softmax takes large logits, and -inf as probability zero") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  std::vector<float> x(2000, -infinity), out(2000, -1.0f);
+  TensorPool pool(3);
+  std::vector<float> x(2000, -infinity);
   x[5] = x[1999] = 1e30f;
   SoftmaxArgs args;
-  args.x = Tensor(x.data(), DType::float32, {2000});
-  args.out = Tensor(out.data(), DType::float32, {2000});
+  args.x = pool.floats(x);
+  args.out = pool.poisoned(DType::float32, {2000});
+  const float* const out = args.out.data<float>();
   softmax(exec, args);
   CHECK(out[5] == 0.5f);
   CHECK(out[1999] == 0.5f);
@@ -42,21 +44,22 @@ TEST_CASE("softmax takes large logits, and -inf as probability zero") {
 }
 
 TEST_CASE("softmax gives NaN for a row that has no distribution") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   constexpr float infinity = std::numeric_limits<float>::infinity();
   for (const float value : {std::numeric_limits<float>::quiet_NaN(), infinity, -infinity}) {
-    std::vector<float> x(1030, value == -infinity ? value : 0.0f), out(1030, -1.0f);
+    TensorPool pool(4);
+    std::vector<float> x(1030, value == -infinity ? value : 0.0f);
     x[1025] = value;
-    const SoftmaxArgs args{Tensor(x.data(), DType::float32, {1030}), false,
-                           Tensor(out.data(), DType::float32, {1030})};
+    const SoftmaxArgs args{pool.floats(x), false, pool.floats(std::vector<float>(1030, -1.0f))};
     softmax(exec, args);
+    const float* const out = args.out.data<float>();
     CHECK(std::isnan(out[1025]));
     CHECK((value == infinity || std::isnan(out[0])));
   }
 }
 
 TEST_CASE("softmax names what is wrong with its arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   SoftmaxArgs bad;
   bad.x = pool.uniform(DType::float32, {2, 5}, -1, 1);

@@ -5,7 +5,7 @@
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
-using parity::TensorPool;
+using test::TensorPool;
 
 namespace {
 
@@ -113,7 +113,7 @@ TEST_CASE("ssd_minimal, after discretize, equals the recurrence") {
 }
 
 TEST_CASE("ssd_scan takes any chunk_size") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(2);
   SsdScanArgs args = make_args(pool, DType::float32, 2, 70);
   ssd_scan(exec, args);
@@ -129,7 +129,7 @@ TEST_CASE("ssd_scan takes any chunk_size") {
 }
 
 TEST_CASE("ssd_scan in pieces with the state carried over, and steps, equal the whole") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(3);
   const SsdScanArgs whole = make_args(pool, DType::float32, 2, 90);
   ssd_scan(exec, whole);
@@ -146,7 +146,7 @@ TEST_CASE("ssd_scan in pieces with the state carried over, and steps, equal the 
 }
 
 TEST_CASE("ssd_scan gives a row the same bits alone, in a batch, packed and again") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(4);
   const SsdScanArgs batch = make_args(pool, DType::bfloat16, 4, 45);
   ssd_scan(exec, batch);
@@ -186,8 +186,25 @@ TEST_CASE("ssd_scan gives a row the same bits alone, in a batch, packed and agai
   CHECK(test::same_bits(marked.final_states, from_zero.final_states.slice(0, 3, 4)));
 }
 
+TEST_CASE("ssd_scan takes and gives states of the activations' dtype") {
+  ExecContext exec(test::device());
+  TensorPool pool(8);
+  SsdScanArgs args = make_args(pool, DType::bfloat16, 2, 30);
+  const Tensor states = pool.uniform(DType::bfloat16, args.initial_states.shape(), -1, 1);
+  for (std::int64_t i = 0; i < states.count(); ++i) {
+    args.initial_states.data<float>()[i] = static_cast<float>(states.data<bfloat16>()[i]);
+  }
+  ssd_scan(exec, args);
+  SsdScanArgs narrow = args;
+  narrow.out = pool.poisoned(DType::bfloat16, args.out.shape());
+  narrow.initial_states = narrow.final_states = states;
+  ssd_scan(exec, narrow);
+  CHECK(test::same_bits(narrow.out, args.out));
+  CHECK(parity::worst_ratio(states, pool.as_float64(args.final_states), 0.0) <= 0.51);
+}
+
 TEST_CASE("ssd_scan is exact to rounding where decays are extreme") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(5);
   SsdScanArgs args = make_args(pool, DType::float32, 1, 60);
   args.dt_softplus = false;
@@ -214,7 +231,7 @@ TEST_CASE("ssd_scan is exact to rounding where decays are extreme") {
 }
 
 TEST_CASE("ssd_scan of no positions hands the state on") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(6);
   const SsdScanArgs args = piece_of(make_args(pool, DType::float32, 2, 3), 1, 1);
   ssd_scan(exec, args);
@@ -222,7 +239,7 @@ TEST_CASE("ssd_scan of no positions hands the state on") {
 }
 
 TEST_CASE("ssd_scan and ssd_state_update name what is wrong with their arguments") {
-  ExecContext exec;
+  ExecContext exec(test::device());
   TensorPool pool(7);
   const SsdScanArgs good = make_args(pool, DType::float32, 2, 8);
   SsdScanArgs bad = good;

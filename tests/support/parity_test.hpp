@@ -3,16 +3,31 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "ophis/ops/parity.hpp"
 #include "ops/parity/problem.hpp"
+#include "tests/support/device.hpp"
 
 namespace ophis::test {
 
+/// Tensors on the device that the tests run on, for the host to fill and to read.
+class TensorPool : public parity::TensorPool {
+ public:
+  explicit TensorPool(std::uint32_t seed) : parity::TensorPool(seed, device()) {}
+
+  Tensor floats(const std::vector<float>& values) {
+    const Tensor tensor = poisoned(DType::float32, {static_cast<std::int64_t>(values.size())});
+    std::copy(values.begin(), values.end(), tensor.data<float>());
+    return tensor;
+  }
+};
+
 /// Checks every implementation of an op, on every problem and dtype, against the reference.
 inline void require_parity(const char* op) {
-  ExecContext exec;
+  ExecContext exec(device());
   int ran = 0;
   check_parity(exec, op, [&](const ParityResult& result) {
     INFO(result.op << " " << result.impl << " " << to_string(result.dtype) << ": " << result.problem << " "

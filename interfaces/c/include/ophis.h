@@ -374,12 +374,13 @@ typedef struct ophis_selective_scan_args {
   const ophis_tensor* z;           ///< (batch, seqlen, dim) T, or NULL: no gate
   const ophis_tensor* delta_bias;  ///< (dim) any compute dtype, or NULL
   int32_t delta_softplus;
-  const ophis_tensor* initial_states;  ///< (nseq, dim, dstate) float32, or NULL: zeros
+  const ophis_tensor* initial_states;  ///< (nseq, dim, dstate) float32 or T, or NULL: zeros
   const ophis_tensor* cu_seqlens;      ///< (nseq + 1) int32, or NULL: the batch is 1, and sequence i is
                                        ///< [cu_seqlens[i], cu_seqlens[i + 1])
 
-  const ophis_tensor* out;           ///< (batch, seqlen, dim) T; may be u, delta or z itself
-  const ophis_tensor* final_states;  ///< (nseq, dim, dstate) float32, or NULL; may be initial_states itself
+  const ophis_tensor* out;  ///< (batch, seqlen, dim) T; may be u, delta or z itself
+  const ophis_tensor*
+      final_states;  ///< (nseq, dim, dstate) float32 or T, or NULL; may be initial_states itself
 } ophis_selective_scan_args;
 OPHIS_API ophis_status ophis_selective_scan_args_init(ophis_selective_scan_args* args, size_t size);
 OPHIS_API ophis_status ophis_selective_scan(ophis_context* context, const ophis_selective_scan_args* args);
@@ -387,7 +388,7 @@ OPHIS_API ophis_status ophis_selective_scan(ophis_context* context, const ophis_
 /// One step of the same recurrence: advances state and computes out.
 typedef struct ophis_selective_state_update_args {
   size_t size;
-  const ophis_tensor* state;    ///< (batch, dim, dstate) float32; in and out
+  const ophis_tensor* state;    ///< (batch, dim, dstate) float32 or T; in and out
   const ophis_tensor* x;        ///< (batch, dim) T, the scan's u
   const ophis_tensor* dt;       ///< (batch, dim) T, the scan's delta
   const ophis_tensor* A;        ///< (dim, dstate) any compute dtype; dstate >= 1
@@ -439,7 +440,7 @@ typedef struct ophis_ssd_scan_args {
   double dt_min;       ///< default 0
   double dt_max;       ///< default infinity: bounds of dt after the softplus
   int64_t chunk_size;  ///< default 256; a hint, >= 1: positions that an implementation may handle together
-  const ophis_tensor* initial_states;  ///< (nseq, nheads, headdim, dstate) float32, or NULL: zeros
+  const ophis_tensor* initial_states;  ///< (nseq, nheads, headdim, dstate) float32 or T, or NULL: zeros
   const ophis_tensor*
       seq_idx;  ///< (batch, seqlen) int32, or NULL: where it differs from the position before, the state
                 ///< starts again from zero; initial_states belong to the first sequence of a row
@@ -447,8 +448,8 @@ typedef struct ophis_ssd_scan_args {
                                    ///< [cu_seqlens[i], cu_seqlens[i + 1]); excludes seq_idx
 
   const ophis_tensor* out;           ///< (batch, seqlen, nheads, headdim) T; must not overlap an input
-  const ophis_tensor* final_states;  ///< (nseq, nheads, headdim, dstate) float32, or NULL; may be the memory
-                                     ///< of initial_states
+  const ophis_tensor* final_states;  ///< (nseq, nheads, headdim, dstate) float32 or T, or NULL; may be the
+                                     ///< memory of initial_states
 } ophis_ssd_scan_args;
 OPHIS_API ophis_status ophis_ssd_scan_args_init(ophis_ssd_scan_args* args, size_t size);
 OPHIS_API ophis_status ophis_ssd_scan(ophis_context* context, const ophis_ssd_scan_args* args);
@@ -456,7 +457,7 @@ OPHIS_API ophis_status ophis_ssd_scan(ophis_context* context, const ophis_ssd_sc
 /// One step of the same recurrence: computes out and advances state.
 typedef struct ophis_ssd_state_update_args {
   size_t size;
-  const ophis_tensor* state;    ///< (batch, nheads, headdim, dstate) float32; in and out
+  const ophis_tensor* state;    ///< (batch, nheads, headdim, dstate) float32 or T; in and out
   const ophis_tensor* x;        ///< (batch, nheads, headdim) T
   const ophis_tensor* dt;       ///< (batch, nheads) T
   const ophis_tensor* A;        ///< (nheads) any compute dtype

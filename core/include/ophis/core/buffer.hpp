@@ -9,6 +9,12 @@
 
 namespace ophis {
 
+/// Who can read and write memory of a device.
+enum class Access {
+  device,          ///< the device
+  device_and_host  ///< and the CPU, while the device does no work on it; slower
+};
+
 /// Uninitialised, 64-byte aligned memory on a device. Move-only; frees itself, which on a GPU must not happen
 /// before the work on it is done (ExecContext::fence). A GPU's memory comes from a pool that keeps what is
 /// given back for the next Buffer.
@@ -17,7 +23,7 @@ class Buffer {
   Buffer() = default;
   /// Throws Error(out_of_memory) that says how much was wanted, Error(unsupported) for a device that cannot
   /// be used.
-  Buffer(std::size_t bytes, Device device = Device::cpu());
+  Buffer(std::size_t bytes, Device device = Device::cpu(), Access access = Access::device);
   ~Buffer();
   Buffer(Buffer&& other) noexcept : Buffer() { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
@@ -34,11 +40,13 @@ class Buffer {
     std::swap(m_data, other.m_data);
     std::swap(m_bytes, other.m_bytes);
     std::swap(m_device, other.m_device);
+    std::swap(m_access, other.m_access);
   }
 
   void* m_data = nullptr;
   std::size_t m_bytes = 0;
   Device m_device;
+  Access m_access = Access::device;
 };
 
 /// How many Buffers of this process have taken memory of a GPU so far.
@@ -48,7 +56,7 @@ std::uint64_t device_allocations() noexcept;
 class OwnedTensor {
  public:
   OwnedTensor() = default;
-  OwnedTensor(DType dtype, const Dims& shape, Device device = Device::cpu());
+  OwnedTensor(DType dtype, const Dims& shape, Device device = Device::cpu(), Access access = Access::device);
 
   const Tensor& view() const noexcept { return m_view; }
   operator const Tensor&() const noexcept { return m_view; }

@@ -13,7 +13,8 @@ namespace ophis {
 /// What a block remembers of the positions it has seen.
 struct BlockState {
   OwnedTensor conv_memory;  ///< (batch, d_conv - 1, conv_dim), so that channels are dense
-  OwnedTensor ssm;  ///< Mamba: (batch, d_inner, d_state); Mamba-2: (batch, nheads, headdim, d_state); float32
+  OwnedTensor ssm;          ///< Mamba: (batch, d_inner, d_state); Mamba-2: (batch, nheads, headdim, d_state);
+                            ///< float32, or the block's dtype, which halves what a step must move
 
   /// The last inputs of the convolution, oldest first: (batch, conv_dim, d_conv - 1).
   Tensor conv() const { return conv_memory->transpose(1, 2); }
@@ -27,8 +28,10 @@ class Block {
  public:
   virtual ~Block() = default;
 
-  /// A state of zeros for `batch` sequences, on the block's device.
-  virtual BlockState make_state(std::int64_t batch) const = 0;
+  /// A state of zeros for `batch` sequences, on the context's device, which is the block's; `ssm_dtype` is
+  /// float32 or the block's dtype. On a GPU the zeros are queued.
+  virtual BlockState make_state(ExecContext& exec, std::int64_t batch,
+                                DType ssm_dtype = DType::float32) const = 0;
 
   /// All positions at once. `x` and `out` are (batch, seqlen, d_model) of the block's dtype. With `state` the
   /// sequences go on from it, and it is advanced. With `attention_mask` (batch, seqlen), int64 or int32,
@@ -50,7 +53,8 @@ class Mamba final : public Block {
   /// Initial parameters, drawn as the paper says; the same for the same seed.
   Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed, Device device = Device::cpu());
 
-  BlockState make_state(std::int64_t batch) const override;
+  BlockState make_state(ExecContext& exec, std::int64_t batch,
+                        DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
                const Tensor& attention_mask = {}) const override;
   void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;
@@ -76,7 +80,8 @@ class Mamba2 final : public Block {
   /// Initial parameters, drawn as the paper says; the same for the same seed.
   Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed, Device device = Device::cpu());
 
-  BlockState make_state(std::int64_t batch) const override;
+  BlockState make_state(ExecContext& exec, std::int64_t batch,
+                        DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
                const Tensor& attention_mask = {}) const override;
   void step(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState& state) const override;

@@ -15,6 +15,7 @@ using TokenIds = std::vector<std::int32_t>;
 
 struct GenerationOptions {
   std::int64_t max_new_tokens = 128;
+  DType state_dtype = DType::float32;  ///< of the cache, as LanguageModel::make_cache takes it
   /// A sequence ends with the first of these; none: the model's own eos_token_ids.
   std::optional<std::vector<std::int64_t>> eos_token_ids;
   /// Called with every new token as it comes; generation stops when it returns false.

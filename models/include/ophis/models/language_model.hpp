@@ -84,7 +84,9 @@ class LanguageModel {
   DType dtype() const noexcept { return m_dtype; }
   Device device() const noexcept { return m_device; }
 
-  ModelCache make_cache(std::int64_t batch) const;
+  /// States of zeros for `batch` sequences. `state_dtype`, of the blocks' recurrent states, is float32 or the
+  /// model's dtype: then a step moves half as much of them, and they are rounded after each.
+  ModelCache make_cache(std::int64_t batch, DType state_dtype = DType::float32) const;
 
   /// All positions at once. Sequences longer than `max_positions_per_pass` / batch are computed in pieces,
   /// the states carried over, so that activations need memory for one piece only.

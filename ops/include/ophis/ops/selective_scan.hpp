@@ -13,9 +13,10 @@ namespace ophis {
 ///     h[n]     = exp(delta' * A[d, n]) * h[n] + delta' * B[l, g, n] * u[l, d]
 ///     out[l,d] = (sum_n C[l, g, n] * h[n] + D[d] * u[l, d]) * silu(z[l, d])
 ///
-/// T is one of float32, bfloat16, float16; arithmetic and the state are float32. Any strides: a tensor that
-/// lies as (batch, dim, seqlen), or as (batch, ngroups, dstate, seqlen), is given as its transposed view. (Gu
-/// and Dao 2023, Mamba: Linear-Time Sequence Modeling with Selective State Spaces, algorithm 2.)
+/// T is one of float32, bfloat16, float16; arithmetic is float32, and so is the state while the scan runs.
+/// Any strides: a tensor that lies as (batch, dim, seqlen), or as (batch, ngroups, dstate, seqlen), is given
+/// as its transposed view. (Gu and Dao 2023, Mamba: Linear-Time Sequence Modeling with Selective State
+/// Spaces, algorithm 2.)
 struct SelectiveScanArgs {
   Tensor u;           ///< (batch, seqlen, dim) T
   Tensor delta;       ///< (batch, seqlen, dim) T
@@ -27,12 +28,12 @@ struct SelectiveScanArgs {
   Tensor z;           ///< (batch, seqlen, dim) T, or none: no gate
   Tensor delta_bias;  ///< (dim) any compute dtype, or none
   bool delta_softplus = false;
-  Tensor initial_states;  ///< (nseq, dim, dstate) float32, or none: zeros
+  Tensor initial_states;  ///< (nseq, dim, dstate) float32 or T, or none: zeros
   Tensor cu_seqlens;      ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i],
                           ///< cu_seqlens[i + 1])
 
   Tensor out;           ///< (batch, seqlen, dim) T; may be u, delta or z itself
-  Tensor final_states;  ///< (nseq, dim, dstate) float32, or none; may be initial_states itself
+  Tensor final_states;  ///< (nseq, dim, dstate) float32 or T, or none; may be initial_states itself
 };
 // nseq is batch, or with cu_seqlens the number of sequences. ngroups divides dim; B and C may have different
 // ones.
@@ -42,7 +43,7 @@ void selective_scan(ExecContext& exec, const SelectiveScanArgs& args);
 
 /// One step of the same recurrence, for generation.
 struct SelectiveStateUpdateArgs {
-  Tensor state;    ///< (batch, dim, dstate) float32; in and out
+  Tensor state;    ///< (batch, dim, dstate) float32 or T; in and out
   Tensor x;        ///< (batch, dim) T, the scan's u
   Tensor dt;       ///< (batch, dim) T, the scan's delta
   Tensor A;        ///< (dim, dstate) any compute dtype; dstate >= 1

@@ -18,8 +18,8 @@ namespace ophis {
 /// (Dao and Gu, "Transformers are SSMs", 2024, sections 3 and 6). Terms whose tensor is not
 /// given fall away, the softplus without dt_softplus.
 ///
-/// T is one of float32, bfloat16, float16; arithmetic and state are float32. Any strides: x, B and C may be
-/// slices of one tensor.
+/// T is one of float32, bfloat16, float16; arithmetic is float32, and so is the state while the scan runs.
+/// Any strides: x, B and C may be slices of one tensor.
 struct SsdScanArgs {
   Tensor x;        ///< (batch, seqlen, nheads, headdim) T
   Tensor dt;       ///< (batch, seqlen, nheads) T
@@ -34,15 +34,15 @@ struct SsdScanArgs {
   double dt_max = std::numeric_limits<double>::infinity();
   /// Positions that an implementation may handle together: a hint, >= 1. Results are the same to rounding.
   std::int64_t chunk_size = 256;
-  Tensor initial_states;  ///< (nseq, nheads, headdim, dstate) float32, or none: zeros
+  Tensor initial_states;  ///< (nseq, nheads, headdim, dstate) float32 or T, or none: zeros
   Tensor seq_idx;  ///< (batch, seqlen) int32, or none: where it differs from the position before, the state
                    ///< starts again from zero; initial_states belong to the first sequence of a row
   Tensor cu_seqlens;  ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i],
                       ///< cu_seqlens[i + 1]); excludes seq_idx
 
   Tensor out;           ///< (batch, seqlen, nheads, headdim) T; must not overlap an input
-  Tensor final_states;  ///< (nseq, nheads, headdim, dstate) float32, the states after the last positions, or
-                        ///< none; may be the memory of initial_states
+  Tensor final_states;  ///< (nseq, nheads, headdim, dstate) float32 or T, the states after the last
+                        ///< positions, or none; may be the memory of initial_states
 };
 // nseq is batch, or with cu_seqlens the number of sequences.
 
@@ -51,7 +51,7 @@ void ssd_scan(ExecContext& exec, const SsdScanArgs& args);
 
 /// One step of the same recurrence, for generation.
 struct SsdStateUpdateArgs {
-  Tensor state;    ///< (batch, nheads, headdim, dstate) float32; in and out
+  Tensor state;    ///< (batch, nheads, headdim, dstate) float32 or T; in and out
   Tensor x;        ///< (batch, nheads, headdim) T
   Tensor dt;       ///< (batch, nheads) T
   Tensor A;        ///< (nheads) any compute dtype

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Runs the benchmarks on this machine and writes bench/results/<device>/<date>.json.
+
+    python3 bench/measure.py --program build/openmp/interfaces/cli/ophis --device-name epyc-2-cores \\
+        --description "AMD EPYC with AVX-512, 2 cores" --dtype float32 --dtype bfloat16 --shape mamba-130m
+    python3 bench/measure.py --program build/cuda-sm90/interfaces/cli/ophis --device cuda --device-name h100 \\
+        --description "NVIDIA H100 80GB HBM3" --dtype bfloat16 --shape mamba2-2.7b --peers build/peers \\
+        --library build/cuda-sm90/interfaces/c/libophis.so
+
+With --peers (docs/benchmarks.md says how to get them) the ops and models of the peers are measured in the
+same run. bench/report.py draws the results.
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+class Run:
+    """Runs commands that print JSON, and remembers them as a reader would type them."""
+
+    def __init__(self):
+        self.commands = []
+
+    def __call__(self, shown: str, command: list) -> dict | list:
+        self.commands.append(shown)
+        print(shown, file=sys.stderr, flush=True)
+        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, check=True)
+        return json.loads(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", type=Path, required=True, help="the program ophis")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device-name", required=True, help="the results' folder")
+    parser.add_argument("--description", required=True, help="what the device is, for people")
+    parser.add_argument("--dtype", action="append", required=True)
+    parser.add_argument("--shape", action="append", default=[], help="a model's shape; more than one may be given")
+    parser.add_argument("--batch", action="append", type=int, help="of the models; default 1")
+    parser.add_argument("--prompt-tokens", type=int, default=512)
+    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--batched-state-dtype", default="float32", help="of the models' caches at batches above 1")
+    parser.add_argument("--peers", type=Path, help="the folder that bench/peers/fetch.sh has made")
+    parser.add_argument("--library", type=Path, help="libophis.so, to compare it with the peers")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    if options.peers and not options.library:
+        parser.error("--peers needs --library")
+
+    run = Run()
+    at = [] if options.device == "cpu" else ["--device", options.device]
+    dtypes = [word for dtype in options.dtype for word in ("--dtype", dtype)]
+    report = {"device": options.description, "date": datetime.date.today().isoformat(), "commands": run.commands}
+    ophis = [options.program, "bench"]
+    report["ops"] = run(" ".join(["ophis bench ops", *dtypes, *at, "--json"]), [*ophis, "ops", *dtypes, *at, "--json"])
+    report["models"], report["peer_models"] = [], []
+    for shape in options.shape:
+        for dtype in options.dtype:
+            for batch in options.batch or [1]:
+                what = ["--shape", shape, "--dtype", dtype, "--batch", batch]
+                size = ["--prompt-tokens", options.prompt_tokens // batch, "--new-tokens", options.new_tokens]
+                if batch > 1 and dtype != "float32":
+                    what += ["--state-dtype", options.batched_state_dtype]
+                words = [*what, *size, *at, "--json"]
+                shown = " ".join(["ophis bench model", *map(str, words)])
+                report["models"].append(run(shown, [*ophis, "model", *words]))
+                if options.peers and dtype == "bfloat16":
+                    words = ["--shape", shape, "--batch", batch, *size, "--peers", options.peers]
+                    shown = " ".join(["bench/peers/compare_models.py", *map(str, words)])
+                    report["peer_models"] += run(shown, [sys.executable, HERE / "peers/compare_models.py", *words])
+    if options.peers:
+        words = ["--library", options.library, "--peers", options.peers]
+        report["peer_ops"] = run(
+            "bench/peers/compare_ops.py", [sys.executable, HERE / "peers/compare_ops.py", *words]
+        )
+    path = options.out / options.device_name / f"{report['date']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
