@@ -143,8 +143,8 @@ OPHIS_API void ophis_tensor_destroy(ophis_tensor* tensor);
 /// A device, an in-order queue of work on it (for a GPU, a stream) and scratch memory.
 typedef struct ophis_context ophis_context;
 
-/// Sets the number of CPU threads of the process before the first context is created, which otherwise does
-/// it; later calls have no effect. 0: as OMP_NUM_THREADS and the affinity mask allow.
+/// Sets the number of CPU threads of the process before the first context, or ophis_build_info, does it;
+/// later calls have no effect. 0: as OMP_NUM_THREADS and the affinity mask allow.
 OPHIS_API ophis_status ophis_initialize(int32_t num_threads);
 
 /// `native_stream` is a cudaStream_t of the caller's, which must outlive the context, or NULL: a stream of
@@ -219,11 +219,11 @@ typedef struct ophis_causal_conv1d_args {
   const ophis_tensor* x;       ///< (batch, seqlen, dim) T
   const ophis_tensor* weight;  ///< (dim, width) any compute dtype; width >= 1
   const ophis_tensor* bias;    ///< (dim) any compute dtype, or NULL
-  const ophis_tensor*
-      initial_states;  ///< (nseq, dim, width - 1) T, the inputs before the first, oldest first; NULL: zeros
-  const ophis_tensor*
-      seq_idx;  ///< (batch, seqlen) int32, or NULL: a tap of another sequence than its output's counts as
-                ///< zero, initial_states belong to the first; where it is negative (padding) out is zero
+  /// (nseq, dim, width - 1) T, the inputs before the first, oldest first; NULL: zeros
+  const ophis_tensor* initial_states;
+  /// (batch, seqlen) int32, or NULL: a tap of another sequence than its output's counts as zero,
+  /// initial_states belong to the first; where it is negative (padding) out is zero
+  const ophis_tensor* seq_idx;
   const ophis_tensor* cu_seqlens;    ///< (nseq + 1) int32, or NULL: the batch is 1, and sequence i is
                                      ///< [cu_seqlens[i], cu_seqlens[i + 1])
   ophis_activation_kind activation;  ///< default OPHIS_IDENTITY
@@ -299,8 +299,8 @@ typedef struct ophis_layer_norm_args {
   const ophis_tensor* residual;  ///< (rows..., dim) T or float32, or NULL
   double eps;                    ///< default 1e-5
 
-  const ophis_tensor*
-      residual_out;         ///< (rows..., dim) T or float32: s, or NULL; may be the memory of residual
+  /// (rows..., dim) T or float32: s, or NULL; may be the memory of residual
+  const ophis_tensor* residual_out;
   const ophis_tensor* out;  ///< (rows..., dim) T; may be x
 } ophis_layer_norm_args;
 OPHIS_API ophis_status ophis_layer_norm_args_init(ophis_layer_norm_args* args, size_t size);
@@ -373,8 +373,8 @@ typedef struct ophis_rms_norm_args {
   int32_t norm_before_gate;      ///< where z acts
   int64_t group_size;            ///< elements under one mean, a divisor of dim; 0, the default: the whole row
 
-  const ophis_tensor*
-      residual_out;         ///< (rows..., dim) T or float32: s, or NULL; may be the memory of residual
+  /// (rows..., dim) T or float32: s, or NULL; may be the memory of residual
+  const ophis_tensor* residual_out;
   const ophis_tensor* out;  ///< (rows..., dim) T; may be x or z
 } ophis_rms_norm_args;
 OPHIS_API ophis_status ophis_rms_norm_args_init(ophis_rms_norm_args* args, size_t size);
@@ -395,8 +395,8 @@ typedef struct ophis_selective_scan_args {
   const ophis_tensor* u;      ///< (batch, seqlen, dim) T
   const ophis_tensor* delta;  ///< (batch, seqlen, dim) T
   const ophis_tensor* A;      ///< (dim, dstate) any compute dtype; dstate >= 1
-  const ophis_tensor*
-      B;  ///< (batch, seqlen, ngroups, dstate) T; or, constant in time, (dim, dstate) any compute dtype
+  /// (batch, seqlen, ngroups, dstate) T; or, constant in time, (dim, dstate) any compute dtype
+  const ophis_tensor* B;
   const ophis_tensor* C;           ///< as B, which it need not follow
   const ophis_tensor* D;           ///< (dim) any compute dtype, or NULL
   const ophis_tensor* z;           ///< (batch, seqlen, dim) T, or NULL: no gate
@@ -407,8 +407,8 @@ typedef struct ophis_selective_scan_args {
                                        ///< [cu_seqlens[i], cu_seqlens[i + 1])
 
   const ophis_tensor* out;  ///< (batch, seqlen, dim) T; may be u, delta or z itself
-  const ophis_tensor*
-      final_states;  ///< (nseq, dim, dstate) float32 or T, or NULL; may be initial_states itself
+  /// (nseq, dim, dstate) float32 or T, or NULL; may be initial_states itself
+  const ophis_tensor* final_states;
 } ophis_selective_scan_args;
 OPHIS_API ophis_status ophis_selective_scan_args_init(ophis_selective_scan_args* args, size_t size);
 OPHIS_API ophis_status ophis_selective_scan(ophis_context* context, const ophis_selective_scan_args* args);
@@ -472,9 +472,9 @@ typedef struct ophis_ssd_scan_args {
   double dt_max;       ///< default infinity: bounds of dt after the softplus
   int64_t chunk_size;  ///< default 256; a hint, >= 1: positions that an implementation may handle together
   const ophis_tensor* initial_states;  ///< (nseq, nheads, headdim, dstate) float32 or T, or NULL: zeros
-  const ophis_tensor*
-      seq_idx;  ///< (batch, seqlen) int32, or NULL: where it differs from the position before, the state
-                ///< starts again from zero; initial_states belong to the first sequence of a row
+  /// (batch, seqlen) int32, or NULL: where it differs from the position before, the state starts again from
+  /// zero; initial_states belong to the first sequence of a row
+  const ophis_tensor* seq_idx;
   const ophis_tensor* cu_seqlens;  ///< (nseq + 1) int32, or NULL: the batch is 1, and sequence i is
                                    ///< [cu_seqlens[i], cu_seqlens[i + 1]); excludes seq_idx
 
@@ -636,15 +636,15 @@ typedef struct ophis_forward_args {
   size_t size;
   const ophis_tensor* input_ids;      ///< (batch, seqlen) int64 or int32
   const ophis_tensor* inputs_embeds;  ///< (batch, seqlen, d_model) any compute dtype
-  const ophis_tensor*
-      attention_mask;          ///< (batch, seqlen) int64 or int32, or NULL: 0 marks left padding, 1 the rest
+  /// (batch, seqlen) int64 or int32, or NULL: 0 marks left padding, 1 the rest
+  const ophis_tensor* attention_mask;
   const ophis_tensor* labels;  ///< (batch, seqlen) int64, or NULL: the loss of logits[:, l] against labels[:,
                                ///< l + 1]; -100 is passed over
   ophis_cache* cache;          ///< go on from these states, and advance them; or NULL
   int64_t logits_to_keep;      ///< logits of the last so many positions; 0, the default: of all
   int32_t output_hidden_states;
-  const ophis_tensor*
-      logits_positions;  ///< (kept) int64, on the CPU, or NULL: logits of these positions instead
+  /// (kept) int64, on the CPU, or NULL: logits of these positions instead
+  const ophis_tensor* logits_positions;
 } ophis_forward_args;
 OPHIS_API ophis_status ophis_forward_args_init(ophis_forward_args* args, size_t size);
 

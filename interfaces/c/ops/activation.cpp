@@ -4,6 +4,13 @@
 
 namespace ophis::c {
 
+constexpr bool is_same(Activation kind, ophis_activation_kind code) { return static_cast<int>(kind) == code; }
+static_assert(is_same(Activation::identity, OPHIS_IDENTITY) && is_same(Activation::silu, OPHIS_SILU) &&
+              is_same(Activation::gelu, OPHIS_GELU) && is_same(Activation::gelu_tanh, OPHIS_GELU_TANH) &&
+              is_same(Activation::quick_gelu, OPHIS_QUICK_GELU) && is_same(Activation::relu, OPHIS_RELU) &&
+              is_same(Activation::relu2, OPHIS_RELU2) && is_same(Activation::sigmoid, OPHIS_SIGMOID) &&
+              is_same(Activation::tanh, OPHIS_TANH) && is_same(Activation::softplus, OPHIS_SOFTPLUS));
+
 template <>
 struct Mapping<ophis_activation_args> {
   using From = ophis_activation_args;

@@ -44,7 +44,10 @@ int32_t ophis_version(void) { return OPHIS_VERSION; }
 const char* ophis_version_string(void) { return OPHIS_VERSION_TEXT; }
 
 ophis_status ophis_build_info(char** json_text) {
-  return guarded(__func__, [&] { require(json_text, "json") = hand_over_text(build_info().dump()); });
+  return guarded(__func__, [&] {
+    char*& result = require(json_text, "json");
+    result = hand_over_text(build_info().dump());
+  });
 }
 
 void ophis_free(void* memory) { std::free(memory); }

@@ -8,7 +8,6 @@
 //   };
 #pragma once
 
-#include <limits>
 #include <tuple>
 
 #include "interfaces/c/src/sized.hpp"

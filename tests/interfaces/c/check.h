@@ -4,6 +4,7 @@
 
 #include <ophis.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int failures = 0;
@@ -53,6 +54,23 @@ static inline ophis_tensor cpu_tensor(void* data, uint8_t code, uint8_t bits, in
 }
 static inline ophis_tensor floats(float* data, int32_t ndim, const int64_t* shape) {
   return cpu_tensor(data, OPHIS_CODE_FLOAT, 32, ndim, shape);
+}
+
+/// The device that tests run on: OPHIS_TEST_DEVICE, e.g. cuda, or the CPU.
+static inline ophis_device test_device(void) {
+  const char* const name = getenv("OPHIS_TEST_DEVICE");
+  ophis_device device = {OPHIS_DEVICE_CPU, 0};
+  if (name != NULL) CHECK_OK(ophis_device_parse(name, &device));
+  return device;
+}
+
+/// A dense copy on another device. Give it back by ophis_tensor_destroy.
+static inline ophis_tensor* copy_to(ophis_context* context, const ophis_tensor* from, ophis_device device) {
+  ophis_tensor* copied = NULL;
+  CHECK_OK(ophis_tensor_create(device, from->dtype, from->ndim, from->shape, &copied));
+  CHECK_OK(ophis_copy(context, from, copied));
+  CHECK_OK(ophis_context_synchronize(context));
+  return copied;
 }
 
 #endif

@@ -1,10 +1,12 @@
 // Several threads with contexts of their own: models each their own or shared, ops, tokenizers, errors. Every
-// thread must get what one thread alone gets. Argument: the folder of the bundled models.
+// thread must get what one thread alone gets; on the CPU, or the device that OPHIS_TEST_DEVICE names.
+// Argument: the folder of the bundled models.
 #include <ophis.h>
 
 #include <array>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,12 +23,19 @@ void check(bool condition, const char* what) {
 void check_ok(ophis_status status) { check(status == OPHIS_OK, ophis_status_name(status)); }
 
 constexpr ophis_device cpu{OPHIS_DEVICE_CPU, 0};
+ophis_device test_device() {
+  const char* const name = std::getenv("OPHIS_TEST_DEVICE");
+  ophis_device device = cpu;
+  if (name) check_ok(ophis_device_parse(name, &device));
+  return device;
+}
+
 constexpr int rounds = 3, new_tokens = 5;
 using Ids = std::array<std::int32_t, new_tokens>;
 
 Ids generate(const ophis_model* model, const ophis_tokenizer* tokenizer) {
   ophis_context* context = nullptr;
-  check_ok(ophis_context_create(cpu, nullptr, &context));
+  check_ok(ophis_context_create(test_device(), nullptr, &context));
   std::int32_t* prompt = nullptr;
   std::int64_t length = 0, count = 0;
   const std::string text = "ROMEO: ";
@@ -45,7 +54,10 @@ Ids generate(const ophis_model* model, const ophis_tokenizer* tokenizer) {
 
 struct Loaded {
   explicit Loaded(const std::string& folder) {
-    check_ok(ophis_model_load(folder.c_str(), nullptr, &model));
+    ophis_load_options options;
+    check_ok(ophis_load_options_init(&options, sizeof options));
+    options.device = test_device();
+    check_ok(ophis_model_load(folder.c_str(), &options, &model));
     check_ok(ophis_tokenizer_load(folder.c_str(), &tokenizer));
   }
   ~Loaded() {
@@ -62,14 +74,20 @@ struct Loaded {
 /// Cumulative sums of a row as long as two chunks of the kernel, right to the last.
 void sum_ones() {
   ophis_context* context = nullptr;
-  check_ok(ophis_context_create(cpu, nullptr, &context));
+  check_ok(ophis_context_create(test_device(), nullptr, &context));
   std::vector<std::int64_t> ones(1000, 1);
   const std::int64_t shape[] = {1000};
-  const ophis_tensor x{ones.data(), cpu, 1, {OPHIS_CODE_INT, 64, 1}, shape, nullptr, 0};
+  const ophis_tensor host{ones.data(), cpu, 1, {OPHIS_CODE_INT, 64, 1}, shape, nullptr, 0};
+  ophis_tensor* x = nullptr;
+  check_ok(ophis_tensor_create(test_device(), host.dtype, 1, shape, &x));
+  check_ok(ophis_copy(context, &host, x));
   ophis_cumsum_args args;
   check_ok(ophis_cumsum_args_init(&args, sizeof args));
-  args.x = args.out = &x;
+  args.x = args.out = x;
   check_ok(ophis_cumsum(context, &args));
+  check_ok(ophis_copy(context, x, &host));
+  check_ok(ophis_context_synchronize(context));
+  ophis_tensor_destroy(x);
   check(ones.back() == 1000, "the sum is right");
   ophis_context_destroy(context);
 }
