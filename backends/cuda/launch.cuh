@@ -7,13 +7,20 @@
 
 namespace ophis::cuda {
 
-/// In a kernel: waits until the kernel queued before has ended and its results are visible, then lets the
-/// next one start beside this one. Before it a kernel may read only what that last kernel is known not to
-/// write: all kernels before that one have ended.
+/// In a kernel: lets the next one start beside this one, as soon as its blocks find room. Safe at any time:
+/// the next one waits for the end of this one, which waits for the end of all before.
+__device__ inline void start_next_kernel() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/// In a kernel: waits until the kernel queued before has ended, and so all before that one, and their results
+/// are visible. Before it a kernel may read only what no kernel queued before it writes.
 __device__ inline void wait_for_previous_kernel() {
+  start_next_kernel();
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 

@@ -1,12 +1,16 @@
 #include <array>
 
+#include "backends/cuda/norm_linear_cuda.hpp"
 #include "ops/norm_linear/norm_linear_impl.hpp"
 
 namespace ophis {
 
 std::span<const Implementation<NormLinearArgs>> norm_linear_impls() {
-  static constexpr std::array list{
-      Implementation<NormLinearArgs>{"kokkos", takes_everything, norm_linear_composed, true},
+  static constexpr std::array list {
+#if OPHIS_HAS_CUDA
+    Implementation<NormLinearArgs>{"cuda_gemv", norm_linear_cuda::why_not, norm_linear_cuda::run, true},
+#endif
+        Implementation<NormLinearArgs>{"kokkos", takes_everything, norm_linear_composed, true},
   };
   return list;
 }

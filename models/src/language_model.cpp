@@ -1,6 +1,8 @@
 #include "ophis/models/language_model.hpp"
 
 #include <cmath>
+#include <deque>
+#include <future>
 
 #include "models/src/initialization.hpp"
 #include "models/src/language_model_pass.hpp"
@@ -97,26 +99,41 @@ LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dty
                                     Device device) {
   const Placement placement(device);
   LanguageModel model(config, dtype, device);
-  const auto table = [&](std::uint64_t table_seed) {
-    const Parameter values =
-        initial_embedding(config.vocab_size, config.d_model, config.initializer_range, table_seed);
-    return require_parameter(ParameterSource(ParameterMap{{"weight", values}}, placement), "weight",
-                             values.tensor.shape(), dtype);
+  const double residual_scale =
+      config.rescale_prenorm_residual ? std::sqrt(static_cast<double>(config.n_layer)) : 1.0;
+  const auto draw_table = [&](std::uint64_t table_seed) {
+    return ParameterMap{{"weight", initial_embedding(config.vocab_size, config.d_model,
+                                                     config.initializer_range, table_seed)}};
   };
-  const Parameter embedding = table(seed);
-  model.set_embedding(embedding, config.tie_embeddings ? embedding : table(seed + 1));
+  const auto draw_layer = [&](std::uint64_t layer_seed) {
+    return std::visit(
+        [&](const auto& mixer) { return initial_parameters(mixer, layer_seed, residual_scale); },
+        config.mixer);
+  };
+  // Each has a seed of its own, so they are drawn side by side, a few ahead of those that are placed.
+  const std::int64_t tables = config.tie_embeddings ? 1 : 2, count = tables + config.n_layer;
+  std::deque<std::future<ParameterMap>> drawn;
+  std::int64_t next = 0;
+  const auto take = [&] {
+    for (; next < count && static_cast<int>(drawn.size()) < num_threads(); ++next) {
+      drawn.push_back(std::async(std::launch::async, [&, i = next] {
+        if (i < tables) return draw_table(seed + static_cast<std::uint64_t>(i));
+        return draw_layer(seed + 2 + static_cast<std::uint64_t>(i - tables));
+      }));
+    }
+    ParameterMap parameters = drawn.front().get();
+    drawn.pop_front();
+    return ParameterSource(std::move(parameters), placement);
+  };
+  const auto take_table = [&] {
+    return require_parameter(take(), "weight", {config.vocab_size, config.d_model}, dtype);
+  };
+  const Parameter embedding = take_table();
+  model.set_embedding(embedding, config.tie_embeddings ? embedding : take_table());
   const ParameterSource norm(
       ParameterMap{{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}},
       placement);
-  const double residual_scale =
-      config.rescale_prenorm_residual ? std::sqrt(static_cast<double>(config.n_layer)) : 1.0;
-  for (std::int64_t i = 0; i < config.n_layer; ++i) {
-    const std::uint64_t layer_seed = seed + 2 + static_cast<std::uint64_t>(i);
-    const ParameterMap parameters =
-        std::visit([&](const auto& mixer) { return initial_parameters(mixer, layer_seed, residual_scale); },
-                   config.mixer);
-    model.add_layer(norm, make_block(config, ParameterSource(parameters, placement), dtype));
-  }
+  for (std::int64_t i = 0; i < config.n_layer; ++i) model.add_layer(norm, make_block(config, take(), dtype));
   model.add_layer(norm, nullptr);
   placement.finish();
   return model;
