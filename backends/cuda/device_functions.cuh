@@ -49,6 +49,13 @@ __device__ inline float exp2_fast(float x) {
   return result;
 }
 
+/// 1 / x to 1 ulp; zero for infinity.
+__device__ inline float reciprocal_fast(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
 inline constexpr float log2_e = 1.44269504088896341f;
 
 __device__ inline float sigmoid_fast(float x) { return __fdividef(1.0f, 1.0f + exp2_fast(-x * log2_e)); }

@@ -64,15 +64,6 @@ __device__ __forceinline__ void wait_boxes_read() {
   asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
-/// Stores four 8x8 matrices, each transposed; lane l gives the address of row l % 8 of matrix l / 8.
-__device__ __forceinline__ void store_matrices_transposed(std::uint32_t row, std::uint32_t r0,
-                                                          std::uint32_t r1, std::uint32_t r2,
-                                                          std::uint32_t r3) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(r0),
-               "r"(r1), "r"(r2), "r"(r3)
-               : "memory");
-}
-
 /// Before the first wgmma, and after registers that a wgmma takes were written.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 /// Ends a group of wgmmas.

@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(128) products_kernel(const __grid_constant__ P
   };
   copy(C, plan.C, plan.C_rows);
   copy(B, plan.B, plan.B_rows);
-  asm volatile("cp.async.wait_all;" ::: "memory");
+  wait_copies();
   __syncthreads();
 
   float d[32] = {};
