@@ -31,6 +31,16 @@ __device__ __forceinline__ void barrier_wait_suspended(std::uint32_t barrier, st
   }
 }
 
+/// Changes the number of registers of each thread of a warpgroup.
+template <int count, bool more>
+__device__ __forceinline__ void set_registers() {
+  if constexpr (more) {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
+  } else {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
+  }
+}
+
 /// Copies the box of a rank-4 tensor map at these coordinates (innermost first).
 __device__ __forceinline__ void copy_box(std::uint32_t to, const CUtensorMap& map, std::uint32_t barrier,
                                          int c0, int c1, int c2, int c3) {
@@ -38,15 +48,6 @@ __device__ __forceinline__ void copy_box(std::uint32_t to, const CUtensorMap& ma
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
       "%5, %6}], [%2];" ::"r"(to),
       "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
-      : "memory");
-}
-
-/// Copies contiguous bytes, a multiple of 16.
-__device__ __forceinline__ void copy_bulk(std::uint32_t to, const void* from, std::uint32_t bytes,
-                                          std::uint32_t barrier) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-      "l"(from), "r"(bytes), "r"(barrier)
       : "memory");
 }
 

@@ -62,7 +62,7 @@ int choose_segments(std::int64_t chunks, int panels, int multiprocessors) {
 }
 
 /// The arguments as a plan, with memory from the workspace.
-Plan make_plan(ExecContext& exec, const SsdScanArgs& args, Launch& launch) {
+Plan make_plan(const SsdScanArgs& args, Launch& launch) {
   Plan plan{};
   plan.x = args.x.raw(), plan.x_rows = rows(args.x);
   plan.B = args.B.raw(), plan.B_rows = rows(args.B);
@@ -80,8 +80,6 @@ Plan make_plan(ExecContext& exec, const SsdScanArgs& args, Launch& launch) {
   plan.ngroups = static_cast<int>(args.B.extent(2));
   plan.panels_per_head = static_cast<int>(args.x.extent(3)) / panel;
 
-  launch.multiprocessors = cuda::properties(exec.device()).multiprocessors;
-  launch.stream = cuda::stream(exec);
   const int panels = plan.nheads * plan.panels_per_head;
   const std::int64_t chunks = (plan.seqlen + chunk - 1) / chunk;
   plan.segments = choose_segments(chunks, panels, launch.multiprocessors);
@@ -89,9 +87,8 @@ Plan make_plan(ExecContext& exec, const SsdScanArgs& args, Launch& launch) {
   const std::int64_t rows = static_cast<std::int64_t>(plan.batch) * plan.segments;
   launch.heads = rows * panels <= launch.multiprocessors ? 1 : 2;
 
-  Workspace& workspace = exec.workspace();
+  Workspace& workspace = launch.exec.workspace();
   const std::int64_t state = panel * args.B.extent(3);
-  plan.products = workspace.take<float>(rows * plan.segment_chunks * plan.ngroups * product_count);
   if (plan.segments > 1) {
     plan.segment_states = workspace.take<float>(rows * panels * state);
     plan.segment_decays = workspace.take<float>(rows * panels);
@@ -99,8 +96,6 @@ Plan make_plan(ExecContext& exec, const SsdScanArgs& args, Launch& launch) {
   const int slots = launch.multiprocessors * launch.heads;
   plan.handoff = workspace.take<float>(slots * (state + handoff_extra));
   plan.ready = workspace.take<std::int32_t>(2 * slots);
-  cuda::check(cudaMemsetAsync(plan.ready, 0, 2 * slots * sizeof(std::int32_t), launch.stream),
-              "ssd_scan: clearing flags");
   return plan;
 }
 
@@ -146,14 +141,12 @@ const char* why_not_sm90(Device device, const SsdScanArgs& args) {
 
 void run_sm90(ExecContext& exec, const SsdScanArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  Launch launch;
-  const Plan plan = make_plan(exec, args, launch);
+  Launch launch{exec, cuda::properties(exec.device()).multiprocessors};
+  const Plan plan = make_plan(args, launch);
   const TensorMaps maps{encode(args.x), encode(args.B), encode(args.C), encode(args.out)};
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    multiply_C_B<T>(plan, launch.stream, dstate);
-    scan_sm90<T>(plan, maps, launch, dstate);
-  });
+  dispatch_half(args.x.dtype(),
+                [&]<class T>(std::type_identity<T>) { scan_sm90<T>(plan, maps, launch, dstate); });
 }
 
 const char* why_not_sm80(Device device, const SsdScanArgs& args) {
@@ -165,13 +158,10 @@ const char* why_not_sm80(Device device, const SsdScanArgs& args) {
 
 void run_sm80(ExecContext& exec, const SsdScanArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  Launch launch;
-  const Plan plan = make_plan(exec, args, launch);
+  Launch launch{exec, cuda::properties(exec.device()).multiprocessors};
+  const Plan plan = make_plan(args, launch);
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    multiply_C_B<T>(plan, launch.stream, dstate);
-    scan_sm80<T>(plan, launch, dstate);
-  });
+  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) { scan_sm80<T>(plan, launch, dstate); });
 }
 
 }  // namespace ophis::ssd_scan_cuda

@@ -7,17 +7,13 @@
 
 #include <cstdint>
 
-#include "ophis/core/dtype.hpp"
+#include "ophis/core/exec_context.hpp"
 
 namespace ophis::ssd_scan_cuda {
 
 /// Positions that are computed together, and rows of headdim that four warps compute: a head, or a part of
 /// one.
 inline constexpr int chunk = 64, panel = 64;
-/// C . B' of a chunk is kept in float32 as the 10 blocks of 16 x 16 on and below the diagonal, in this order
-/// of (row, column): (0,0) (1,1) (2,2) (3,3) (1,0) (2,1) (3,2) (2,0) (3,1) (3,0).
-inline constexpr int product_blocks = 10, product_count = product_blocks * 16 * 16;
-
 /// What a block hands over for a panel: the state, the sum of its logarithmic decays, and padding.
 inline constexpr int handoff_extra = 4;
 
@@ -54,12 +50,11 @@ struct Plan {
   /// as absent positions.
   int segments, segment_chunks;
 
-  float* products;        // (batch, segments * segment_chunks, ngroups, product_count)
   float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of
                           // registers
   float* segment_decays;  // (batch, segments, nheads * panels_per_head) log2
   float* handoff;  // (blocks, heads per block, panel * dstate + handoff_extra) in the order of registers
-  int* ready;      // (2, blocks, heads per block) flags of handoff, zero at the start
+  int* ready;      // (2, blocks, heads per block) flags of handoff
 };
 
 /// The maps that the copy engine of sm_90 reads x, B and C and writes out through.
@@ -69,8 +64,9 @@ struct TensorMaps {
 
 /// Launches. `multiprocessors` bounds the number of blocks; `heads` is the number of panels a block works on.
 struct Launch {
-  int multiprocessors, heads;
-  cudaStream_t stream;
+  ExecContext& exec;
+  int multiprocessors;
+  int heads = 1;
 };
 
 template <class T>
@@ -80,10 +76,7 @@ void scan_sm90(const Plan& plan, const TensorMaps& maps, const Launch& launch, i
 /// Bytes of shared memory that a block of scan_sm80 takes at most.
 int shared_memory_sm80();
 
-/// Fills plan.products.
-template <class T>
-void multiply_C_B(const Plan& plan, cudaStream_t stream, int dstate);
 /// Turns each segment's own state into the state that the next segment starts from.
-void combine_segments(const Plan& plan, cudaStream_t stream, int dstate);
+void combine_segments(const Plan& plan, ExecContext& exec, int dstate);
 
 }  // namespace ophis::ssd_scan_cuda

@@ -8,6 +8,7 @@ namespace {
 struct Hopper {
   using Maps = TensorMaps;
   static constexpr int stages = 3;
+  static constexpr int most_heads = 2;
   static constexpr int fetch_arrivals = 1;
 
   __device__ static const TensorMaps* maps(const TensorMaps& maps) { return &maps; }
@@ -17,12 +18,10 @@ struct Hopper {
 
   template <class T, int N, int heads, bool with_outputs>
   __device__ static void fetch(const Plan& plan, const TensorMaps* maps, Stage<N, heads>& stage,
-                               std::uint32_t full, const Unit& u, std::int64_t position,
-                               const float* products) {
+                               std::uint32_t full, const Unit& u, std::int64_t position) {
     if (threadIdx.x % 32 != 0) return;
     constexpr int shared_tiles = with_outputs ? 2 * (N / 64) : N / 64;
-    constexpr int product_bytes = with_outputs ? product_count * static_cast<int>(sizeof(float)) : 0;
-    barrier_arrive_expect(full, (shared_tiles + heads) * tile_bytes + product_bytes);
+    barrier_arrive_expect(full, (shared_tiles + heads) * tile_bytes);
     const int l = static_cast<int>(position);
     if constexpr (with_outputs) {
       for (int tile = 0; tile < N / 64; ++tile)
@@ -30,12 +29,12 @@ struct Hopper {
     }
     for (int k = 0; k < heads; ++k) {
       const int p = min(u.first + k, u.last);
-      copy_box(shared_address(&stage.x[k]), maps->x, full, p % plan.panels_per_head * panel,
-               p / plan.panels_per_head, l, u.batch);
+      const int head = plan.panels_per_head == 1 ? p : p / plan.panels_per_head;
+      copy_box(shared_address(&stage.x[k]), maps->x, full, (p - head * plan.panels_per_head) * panel, head, l,
+               u.batch);
     }
     for (int tile = 0; tile < N / 64; ++tile)
       copy_box(shared_address(&stage.B[tile]), maps->B, full, tile * 64, u.group, l, u.batch);
-    if constexpr (with_outputs) copy_bulk(shared_address(stage.products), products, product_bytes, full);
   }
 
   /// One warpgroup: writes a Tile's rows to positions from `position` on, as far as there are such.
@@ -50,16 +49,13 @@ struct Hopper {
     if (thread == 0) wait_boxes_read();
   }
 
-  /// Registers go from the fourth warp of the warps that fetch to the ones that compute.
-  template <int heads, bool computes>
+  /// Registers go to the warps that compute. The sum over all warps is at most what the launch allocates.
+  template <int heads, bool with_outputs, Role role>
   __device__ static void share_registers() {
-    if constexpr (heads == 2) {
-      if constexpr (computes) {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 216;");
-      } else {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 72;");
-      }
-    }
+    if constexpr (!with_outputs) return;
+    if constexpr (role == Role::compute) set_registers<heads == 2 ? 176 : 208, true>();
+    if constexpr (role == Role::mask) set_registers<heads == 2 ? 120 : 152, false>();
+    if constexpr (role == Role::prepare) set_registers<heads == 2 ? 40 : 136, false>();
   }
   /// Keeps the compiler from moving the use of accumulators before the wait for them.
   template <int n>
