@@ -56,9 +56,10 @@ States states(const Tensor& tensor) {
 /// Long sequences with few heads are cut into segments so that all multiprocessors have work; this costs a
 /// second pass over x and B. The choice does not look at the batch, so that no sequence's bits depend on it.
 int choose_segments(std::int64_t chunks, int panels, int multiprocessors) {
-  constexpr std::int64_t least_chunks = 64;
+  constexpr std::int64_t least_chunks = 32;
+  if (chunks < 4 * least_chunks || 5 * panels > 4 * multiprocessors) return 1;
   const std::int64_t wanted = (2 * multiprocessors + panels - 1) / panels;
-  return static_cast<int>(std::clamp<std::int64_t>(chunks / least_chunks, 1, wanted));
+  return static_cast<int>(std::min(chunks / least_chunks, wanted));
 }
 
 /// The arguments as a plan, with memory from the workspace.
@@ -85,7 +86,8 @@ Plan make_plan(const SsdScanArgs& args, Launch& launch) {
   plan.segments = choose_segments(chunks, panels, launch.multiprocessors);
   plan.segment_chunks = static_cast<int>((chunks + plan.segments - 1) / plan.segments);
   const std::int64_t rows = static_cast<std::int64_t>(plan.batch) * plan.segments;
-  launch.heads = rows * panels <= launch.multiprocessors ? 1 : 2;
+  // Two panels on a block take less than twice as long as one, but not if blocks run out of work.
+  launch.heads = 2 * rows * panels <= 3 * launch.multiprocessors ? 1 : 2;
 
   Workspace& workspace = launch.exec.workspace();
   const std::int64_t state = panel * args.B.extent(3);
