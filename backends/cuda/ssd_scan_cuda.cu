@@ -56,14 +56,14 @@ States states(const Tensor& tensor) {
 /// Long sequences with few heads are cut into segments so that all multiprocessors have work; this costs a
 /// second pass over x and B. The choice does not look at the batch, so that no sequence's bits depend on it.
 int choose_segments(std::int64_t chunks, int panels, int multiprocessors) {
-  constexpr std::int64_t least_chunks = 32;
-  if (chunks < 4 * least_chunks || 5 * panels > 4 * multiprocessors) return 1;
+  constexpr std::int64_t least_chunks = 64;
   const std::int64_t wanted = (2 * multiprocessors + panels - 1) / panels;
-  return static_cast<int>(std::min(chunks / least_chunks, wanted));
+  return static_cast<int>(std::clamp<std::int64_t>(chunks / least_chunks, 1, wanted));
 }
 
-/// The arguments as a plan, with memory from the workspace.
-Plan make_plan(const SsdScanArgs& args, Launch& launch) {
+/// The arguments as a plan, with memory from the workspace. Up to `panels_alone` panels have a block to
+/// themselves, others share one by two.
+Plan make_plan(const SsdScanArgs& args, Launch& launch, int panels_alone, bool with_products) {
   Plan plan{};
   plan.x = args.x.raw(), plan.x_rows = rows(args.x);
   plan.B = args.B.raw(), plan.B_rows = rows(args.B);
@@ -86,11 +86,12 @@ Plan make_plan(const SsdScanArgs& args, Launch& launch) {
   plan.segments = choose_segments(chunks, panels, launch.multiprocessors);
   plan.segment_chunks = static_cast<int>((chunks + plan.segments - 1) / plan.segments);
   const std::int64_t rows = static_cast<std::int64_t>(plan.batch) * plan.segments;
-  // Two panels on a block take less than twice as long as one, but not if blocks run out of work.
-  launch.heads = 2 * rows * panels <= 3 * launch.multiprocessors ? 1 : 2;
+  launch.heads = rows * panels <= panels_alone ? 1 : 2;
 
   Workspace& workspace = launch.exec.workspace();
   const std::int64_t state = panel * args.B.extent(3);
+  if (with_products)
+    plan.products = workspace.take<float>(rows * plan.segment_chunks * plan.ngroups * product_count);
   if (plan.segments > 1) {
     plan.segment_states = workspace.take<float>(rows * panels * state);
     plan.segment_decays = workspace.take<float>(rows * panels);
@@ -144,7 +145,7 @@ const char* why_not_sm90(Device device, const SsdScanArgs& args) {
 void run_sm90(ExecContext& exec, const SsdScanArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   Launch launch{exec, cuda::properties(exec.device()).multiprocessors};
-  const Plan plan = make_plan(args, launch);
+  const Plan plan = make_plan(args, launch, launch.multiprocessors * 3 / 2, false);
   const TensorMaps maps{encode(args.x), encode(args.B), encode(args.C), encode(args.out)};
   const int dstate = static_cast<int>(args.B.extent(3));
   dispatch_half(args.x.dtype(),
@@ -161,9 +162,12 @@ const char* why_not_sm80(Device device, const SsdScanArgs& args) {
 void run_sm80(ExecContext& exec, const SsdScanArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   Launch launch{exec, cuda::properties(exec.device()).multiprocessors};
-  const Plan plan = make_plan(args, launch);
+  const Plan plan = make_plan(args, launch, launch.multiprocessors, true);
   const int dstate = static_cast<int>(args.B.extent(3));
-  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) { scan_sm80<T>(plan, launch, dstate); });
+  dispatch_half(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    multiply_C_B<T>(plan, exec, dstate);
+    scan_sm80<T>(plan, launch, dstate);
+  });
 }
 
 }  // namespace ophis::ssd_scan_cuda

@@ -1,4 +1,5 @@
-// The scan of ssd_scan on tensor cores, chunk after chunk, with the state in registers.
+// The scan of ssd_scan on tensor cores, chunk after chunk, with the state in registers. Hopper has its own
+// form (ssd_scan_kernel_sm90.cuh).
 //
 // With the state H (panel, dstate) at a chunk's start, a_t the sum of dt A from there up to position t (in
 // log2), X the chunk's rows of x and M[t, s] = (C_t . B_s) exp2(a_t - a_s) dt_s for s <= t, else 0:
@@ -7,16 +8,14 @@
 //     H <- exp2(a_end) H + (diag(exp2(a_end - a) dt) X)' B
 //
 // Y is computed transposed so that H, from the accumulators of the last product, is the first operand of the
-// next without leaving its registers. Four warps (a warpgroup) have a panel; the panels of a block are of one
-// group and share C, B and C . B'. Four more warps compute C . B' and from it M for each panel; of the last
-// four, one fetches and three compute the decays. All of these are a chunk or two ahead.
+// next without leaving its registers. C . B' is the same for all heads of a group; a kernel before this one
+// has computed it. 128 threads (a warpgroup) work on a panel; the panels of a block are of one group and
+// share C, B and C . B'. More warps are a chunk or two ahead: one fetches, others compute the decays.
 #pragma once
 
-#include <algorithm>
-
-#include "backends/cuda/launch.cuh"
 #include "backends/cuda/ssd_scan_plan.hpp"
 #include "backends/cuda/tensor_core.cuh"
+#include "ophis/core/cuda.hpp"
 
 namespace ophis::ssd_scan_cuda {
 
@@ -45,20 +44,16 @@ struct Weights {
 template <int N, int heads>
 struct Stage {
   Tile C[N / 64], B[N / 64], x[heads];
+  float products[product_count];
   Weights weights[heads];
 };
 
 template <int N, int heads, int stages>
 struct Shared {
   Stage<N, heads> stage[stages];
-  Tile M[heads][2], out[heads][2];  // of two chunks in turn
-  // At all of these every thread of a warp arrives: what it has read and written itself comes before.
+  Tile M[heads][2];  // of this chunk and the next; the outputs on their way out replace what was used
   std::uint64_t loaded[stages], ready[stages], empty[stages];
-  std::uint64_t masked[heads][2], used[heads][2];  // M is written, and has been read
 };
-
-/// What the groups of four warps do.
-enum class Role { compute, mask, prepare };
 
 /// What a block works on at a time: some panels of one group, and one segment.
 struct Unit {
@@ -89,8 +84,7 @@ struct Share {
 template <class T, int N, int heads, class Arch, bool with_outputs>
 struct Scan {
   using Memory = Shared<N, heads, Arch::stages>;
-  static constexpr int warps = heads * 4 + (with_outputs ? 8 : 4);
-  static constexpr int weighing_warps = 3;
+  static constexpr int warps = heads * 4 + 4;
 
   const Plan& plan;
   const TensorMaps* maps;
@@ -124,22 +118,6 @@ struct Scan {
     return unit;
   }
 
-  /// The unit after, without the divisions.
-  __device__ void advance(Unit& unit) const {
-    unit.first += heads;
-    if (unit.first <= unit.last) return;
-    if (++unit.group == plan.ngroups) {
-      unit.group = 0;
-      if (++unit.segment == segments(plan)) unit.segment = 0, ++unit.batch;
-    }
-    unit.first = unit.group * group_panels(plan);
-    unit.last = unit.first + group_panels(plan) - 1;
-  }
-
-  __device__ int head_of(int panel) const {
-    return plan.panels_per_head == 1 ? panel : panel / plan.panels_per_head;
-  }
-
   /// Where a warp is in the block's share, and which stage of the ring belongs to it.
   struct Cursor {
     const Scan& scan;
@@ -155,11 +133,9 @@ struct Scan {
     __device__ void advance() {
       if (++stage == Arch::stages) stage = 0, parity ^= 1;
       if (++step == scan.share.size()) return;
-      const int next = scan.share[step];
-      first = next != at + 1 || index + 1 == scan.plan.segment_chunks;
-      if (next != at + 1) return find();
+      first = scan.share[step] != at + 1 || index + 1 == scan.plan.segment_chunks;
+      if (first) return find();
       ++at, ++index;
-      if (first) index = 0, scan.advance(unit);
     }
     /// The first position of the chunk.
     __device__ std::int64_t position() const {
@@ -172,7 +148,9 @@ struct Scan {
     __device__ void wait_empty() const { Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1); }
     __device__ void wait_loaded() const { Arch::wait(loaded(), parity); }
     __device__ void wait_ready() const { Arch::wait(ready(), parity); }
-    __device__ void release() const { barrier_arrive(shared_address(&scan.memory.empty[stage])); }
+    __device__ void release() const {
+      if (threadIdx.x % 32 == 0) barrier_arrive(shared_address(&scan.memory.empty[stage]));
+    }
 
    private:
     __device__ void find() {
@@ -186,17 +164,14 @@ struct Scan {
     const int warp =
         __shfl_sync(~0u, threadIdx.x / 32, 0);  // for the compiler to see that a warp is of one mind
     if (warp < heads * 4) {
-      Arch::template share_registers<heads, with_outputs, Role::compute>();
+      Arch::template share_registers<heads, true>();
       consume(warp / 4);
-    } else if (with_outputs && warp < heads * 4 + 4) {
-      Arch::template share_registers<heads, with_outputs, Role::mask>();
-      if constexpr (with_outputs) mask();
     } else {
-      Arch::template share_registers<heads, with_outputs, Role::prepare>();
-      if (warp == warps - 4) {
+      Arch::template share_registers<heads, false>();
+      if (warp == heads * 4) {
         fetch();
-      } else {
-        weigh(warp - (warps - 3));
+      } else if (warp - heads * 4 <= heads) {
+        weigh(warp - heads * 4 - 1);
       }
     }
   }
@@ -204,54 +179,49 @@ struct Scan {
   /// One warp: copies what each chunk needs.
   __device__ void fetch() const {
     for (Cursor cursor(*this); cursor; cursor.advance()) {
+      const Unit& u = cursor.unit;
+      const std::int64_t row =
+          (static_cast<std::int64_t>(u.batch) * plan.segments + u.segment) * plan.segment_chunks +
+          cursor.index;
+      const float* const products = plan.products + (row * plan.ngroups + u.group) * product_count;
       cursor.wait_empty();
-      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, cursor.memory(), cursor.loaded(),
-                                                      cursor.unit, cursor.position());
+      Arch::template fetch<T, N, heads, with_outputs>(plan, maps, cursor.memory(), cursor.loaded(), u,
+                                                      cursor.position(), products);
     }
   }
 
-  /// What the weights of a chunk for one of the panels are computed from.
-  struct Steps {
-    std::uint32_t dt[2];  // the bits of dt of the two positions that a lane has
-    float bias, A;
-  };
-
-  /// One warp of weighing_warps: computes the weights of every so manyth of all pairs of a chunk and a panel.
-  __device__ void weigh(int turn) const {
-    Cursor cursor(*this);
-    int group = turn;
-    const auto settle = [&] {
-      for (; group >= heads && cursor; group -= heads) cursor.advance();
-    };
-    settle();
-    Steps next{};
-    if (cursor) next = load_steps(cursor, group);
-    while (cursor) {
-      const Steps steps = next;
+  /// One warp: computes the weights of each chunk for one of the panels.
+  __device__ void weigh(int group) const {
+    Cursor ahead(*this);
+    std::uint32_t next[2];
+    float bias = 0.0f, A = 0.0f;
+    load_steps(ahead, group, next);
+    for (Cursor cursor(*this); cursor; cursor.advance()) {
+      const std::uint32_t raw[2] = {next[0], next[1]};
+      ahead.advance();
+      if (ahead) load_steps(ahead, group, next);
+      if (cursor.first) {
+        const int head = cursor.panel_of(group) / plan.panels_per_head;
+        if (plan.dt_bias.data) bias = value(plan.dt_bias, head, 0);
+        A = value(plan.A, head, 0) * log2_e;
+      }
       const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
-      Weights& weights = cursor.memory().weights[group];
-      const std::uint32_t empty = shared_address(&memory.empty[cursor.stage]), ready = cursor.ready();
-      const std::uint32_t parity = cursor.parity ^ 1;
-      group += weighing_warps;
-      settle();
-      if (cursor) next = load_steps(cursor, group);
-      const float dt[2] = {time_step(steps.dt[0], steps.bias, l), time_step(steps.dt[1], steps.bias, l + 1)};
-      weigh(dt, steps.A * log2_e, weights, [&] { Arch::wait(empty, parity); });
-      barrier_arrive(ready);
+      const float dt[2] = {time_step(raw[0], bias, l), time_step(raw[1], bias, l + 1)};
+      cursor.wait_empty();
+      weigh(dt, A, cursor.memory().weights[group]);
+      __syncwarp();
+      if (threadIdx.x % 32 == 0) barrier_arrive(cursor.ready());
     }
   }
 
-  __device__ Steps load_steps(const Cursor& cursor, int group) const {
+  /// The bits of dt of the two positions that a lane has.
+  __device__ void load_steps(const Cursor& cursor, int group, std::uint32_t (&to)[2]) const {
     const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
-    const int head = head_of(cursor.panel_of(group));
+    const int head = cursor.panel_of(group) / plan.panels_per_head;
     const T* const from = static_cast<const T*>(plan.dt) + cursor.unit.batch * plan.dt_rows.batch +
                           l * plan.dt_rows.position + head * plan.dt_rows.head;
-    Steps steps;
-    steps.dt[0] = l < plan.seqlen ? from[0].bits : 0;
-    steps.dt[1] = l + 1 < plan.seqlen ? from[plan.dt_rows.position].bits : 0;
-    steps.bias = plan.dt_bias.data ? value(plan.dt_bias, head, 0) : 0.0f;
-    steps.A = value(plan.A, head, 0);
-    return steps;
+    to[0] = l < plan.seqlen ? from[0].bits : 0;
+    to[1] = l + 1 < plan.seqlen ? from[plan.dt_rows.position].bits : 0;
   }
 
   __device__ float time_step(std::uint32_t bits, float bias, std::int64_t l) const {
@@ -262,9 +232,8 @@ struct Scan {
     return l < plan.seqlen ? fminf(fmaxf(dt, plan.dt_min), plan.dt_max) : 0.0f;
   }
 
-  /// One warp: a lane has two positions. Calls `wait` before it writes.
-  template <class F>
-  __device__ static void weigh(const float (&dt)[2], float A, Weights& weights, F&& wait) {
+  /// One warp: a lane has two positions.
+  __device__ static void weigh(const float (&dt)[2], float A, Weights& weights) {
     const int lane = threadIdx.x % 32;
     const float first = dt[0] * A;
     float sum = first + dt[1] * A;
@@ -278,12 +247,10 @@ struct Scan {
     const float end = __shfl_sync(~0u, sum, 31);
     const float2 a{before + first, sum};
     const float2 b{a.x - __log2f(dt[0]), a.y - __log2f(dt[1])};
-    const float2 to_end{exp2_fast(end - b.x), exp2_fast(end - b.y)}, decay{exp2_fast(a.x), exp2_fast(a.y)};
-    wait();
     reinterpret_cast<float2*>(weights.a)[lane] = a;
     reinterpret_cast<float2*>(weights.b)[lane] = b;
-    reinterpret_cast<float2*>(weights.to_end)[lane] = to_end;
-    reinterpret_cast<float2*>(weights.decay)[lane] = decay;
+    reinterpret_cast<float2*>(weights.to_end)[lane] = {exp2_fast(end - b.x), exp2_fast(end - b.y)};
+    reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
   }
 
   /// Where a thread of a warpgroup is: its warp has rows 16 w ... of the panel; of accumulator tile j it has
@@ -304,112 +271,28 @@ struct Scan {
     float D[2];                // of the thread's rows
   };
 
-  /// Four warps: M of every chunk for each panel. The blocks of 16 x 16 above the diagonal that are read as
-  /// well, (0, 1) and (2, 3), stay zero.
-  __device__ void mask() const {
-    for (int i = threadIdx.x % 128; i < heads * 2 * 64; i += 128) {
-      const int row = i % 64, block = row / 16;
-      if (block % 2 != 0) continue;
-      unsigned char* const M = memory.M[i / 128][i / 64 % 2].bytes;
-      for (int part = 0; part < 2; ++part)
-        *reinterpret_cast<uint4*>(M + tile_offset(row, 2 * (block + 1) + part)) = uint4{};
-    }
-    const Tiles tiles(threadIdx.x / 32 % 4);
-    for (Cursor cursor(*this); cursor; cursor.advance()) {
-      float products[5][4] = {};
-      cursor.wait_loaded();
-      multiply_C_B(tiles, cursor.memory(), products);
-      cursor.wait_ready();
-#pragma unroll
-      for (int group = 0; group < heads; ++group) {
-        const int slot = cursor.step % 2;
-        Arch::wait(shared_address(&memory.used[group][slot]), cursor.step / 2 % 2 ^ 1);
-        mask(tiles, products, cursor.memory().weights[group], memory.M[group][slot]);
-        Arch::publish();
-        barrier_arrive(shared_address(&memory.masked[group][slot]));
-      }
-      cursor.release();
-    }
-  }
-
-  /// What a warp computes of M: three tiles of 16 x 8 side by side and two elsewhere, so that each of the
-  /// four has as much of the ten blocks of 16 x 16 on and below the diagonal.
-  struct Tiles {
-    int row[2], column[2];  // where the three and the two begin
-    __device__ explicit Tiles(int warp) {
-      row[0] = warp < 2 ? 48 : 32, column[0] = warp % 2 * 24;
-      row[1] = 16, column[1] = warp * 16;
-      if (warp == 2) row[1] = 48, column[1] = 48;
-      if (warp == 3) row[1] = 0, column[1] = 0;
-    }
-  };
-
-  /// A warp's tiles of C . B'. By mma.sync: the compiler finds too few registers for wgmma here and in
-  /// compute().
-  static __device__ void multiply_C_B(const Tiles& tiles, const Stage<N, heads>& stage, float (&d)[5][4]) {
-    const int l = threadIdx.x % 32;
-    std::uint32_t b2[4];  // the third tile, of two steps
-#pragma unroll 4
-    for (int k = 0; k < N / 16; ++k) {
-      const std::uint32_t C = shared_address(&stage.C[k / 4]), B = shared_address(&stage.B[k / 4]);
-      const int chunk_of_row = k % 4 * 2;
-      std::uint32_t a[2][4], b[2][4];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        load_matrices(a[i], C + tile_offset(tiles.row[i] + l % 16, chunk_of_row + l / 16));
-        load_matrices(b[i], B + tile_offset(tiles.column[i] + l / 16 * 8 + l % 8, chunk_of_row + l / 8 % 2));
-      }
-      if (k % 2 == 0) load_matrices(b2, B + tile_offset(tiles.column[0] + 16 + l % 8, chunk_of_row + l / 8));
-      mma_16816<T>(d[0], a[0], b[0][0], b[0][1]);
-      mma_16816<T>(d[1], a[0], b[0][2], b[0][3]);
-      mma_16816<T>(d[2], a[0], b2[k % 2 * 2], b2[k % 2 * 2 + 1]);
-      mma_16816<T>(d[3], a[1], b[1][0], b[1][1]);
-      mma_16816<T>(d[4], a[1], b[1][2], b[1][3]);
-    }
-  }
-
-  static __device__ void mask(const Tiles& tiles, const float (&products)[5][4], const Weights& weights,
-                              Tile& M) {
-    const int g = threadIdx.x % 32 / 4, c = threadIdx.x % 4;
-    float2 b[5];
-    float a[2][2];
-    std::uint32_t m[5][2];
-#pragma unroll
-    for (int t = 0; t < 5; ++t)
-      b[t] = *reinterpret_cast<const float2*>(&weights.b[tiles.column[t / 3] + t % 3 * 8 + 2 * c]);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) a[i / 2][i % 2] = weights.a[tiles.row[i / 2] + g + i % 2 * 8];
-#pragma unroll
-    for (int t = 0; t < 5; ++t) {
-      const int column = tiles.column[t / 3] + t % 3 * 8 + 2 * c;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int row = tiles.row[t / 3] + g + i * 8;
-        const float m0 = products[t][2 * i] * exp2_fast(a[t / 3][i] - b[t].x);
-        const float m1 = products[t][2 * i + 1] * exp2_fast(a[t / 3][i] - b[t].y);
-        m[t][i] = pack<T>(column <= row ? m0 : 0.0f, column < row ? m1 : 0.0f);
-      }
-    }
-#pragma unroll
-    for (int t = 0; t < 5; ++t) {
-      const std::uint32_t to = tile_offset(tiles.row[t / 3] + g, tiles.column[t / 3] / 8 + t % 3) + 4 * c;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) *reinterpret_cast<std::uint32_t*>(M.bytes + to + i * 1024) = m[t][i];
-    }
-  }
-
   /// Four warps: the scan of one panel after the other.
   __device__ void consume(int group) {
     const Lane lane(group);
     float h[N / 2];
     float log_decay = 0.0f;
     Panel panel;
-    for (Cursor cursor(*this); cursor; cursor.advance()) {
+    Cursor cursor(*this);
+    if (cursor && with_outputs) {
+      Masked masked;
+      cursor.wait_loaded();
+      cursor.wait_ready();
+      mask(lane, cursor.memory(), masked);
+      store(lane, masked, memory.M[group][0]);
+      Arch::publish();
+      lane.barrier();
+    }
+    for (; cursor; cursor.advance()) {
       if (cursor.first) {
         panel.unit = cursor.unit;
         panel.index = cursor.panel_of(group);
-        panel.head = head_of(panel.index);
-        panel.element = (panel.index - panel.head * plan.panels_per_head) * ssd_scan_cuda::panel;
+        panel.head = panel.index / plan.panels_per_head;
+        panel.element = panel.index % plan.panels_per_head * ssd_scan_cuda::panel;
         panel.active = cursor.unit.first + group <= cursor.unit.last;
         for (int i = 0; i < 2; ++i)
           panel.D[i] = plan.D.data ? value(plan.D, panel.head, panel.element + lane.row(i)) : 0.0f;
@@ -420,11 +303,14 @@ struct Scan {
           take_over(lane, h, log_decay);
         }
       }
+      cursor.wait_loaded();
       if constexpr (with_outputs) {
         compute(lane, cursor, panel, h);
       } else {
-        advance(lane, cursor, h, log_decay);
+        cursor.wait_ready();
+        advance(lane, cursor.memory(), h, log_decay);
       }
+      cursor.release();
       if (cursor.index == plan.segment_chunks - 1) {
         if (panel.active) finish(lane, panel, h, log_decay);
       } else if (cursor.at == share.end - 1) {
@@ -439,16 +325,13 @@ struct Scan {
     for (int i = 0; i < N / 2; ++i) h[i] *= factor;
   }
 
-  /// One chunk's outputs and state.
+  /// One chunk's outputs and state; M of the next chunk meanwhile.
   __device__ void compute(const Lane& lane, const Cursor& cursor, const Panel& panel, float (&h)[N / 2]) {
     Stage<N, heads>& stage = cursor.memory();
     const Weights& weights = stage.weights[lane.group];
-    const int slot = cursor.step % 2;
-    const Tile& M = memory.M[lane.group][slot];
-    Tile& out = memory.out[lane.group][slot];
+    Tile& M = memory.M[lane.group][cursor.step % 2];
     float y[32];
     std::uint32_t x[4][4], weighted[4][4];
-    cursor.wait_ready();
     {
       std::uint32_t state[N / 16][4];
 #pragma unroll
@@ -457,20 +340,17 @@ struct Scan {
         for (int i = 0; i < 4; ++i) state[k][i] = pack<T>(h[8 * k + 2 * i], h[8 * k + 2 * i + 1]);
       }
       scale(h, weights.decay[chunk - 1]);
-      cursor.wait_loaded();
       Arch::fence();
       Arch::template multiply<T, 64, 0>(y, state[0], shared_address(&stage.C[0]), 0, 0);
 #pragma unroll
       for (int k = 1; k < N / 16; ++k)
         Arch::template multiply<T, 64, 1>(y, state[k], shared_address(&stage.C[k / 4]), 0, k % 4);
       Arch::commit();
-      if (plan.z) load_gates(lane, panel, cursor.position(), out);
-      weigh_fragments(lane, weights, stage.x[lane.group], weighted);
-      Arch::wait(shared_address(&memory.masked[lane.group][slot]), cursor.step / 2 % 2);
+      load_fragments(lane, stage.x[lane.group], x);
+      weigh_fragments(lane, weights, x, weighted);
       Arch::template wait_groups<0>();
       Arch::settle(y);
     }
-    load_fragments(lane, stage.x[lane.group], x);
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       const float2 e = *reinterpret_cast<const float2*>(&weights.decay[8 * j + 2 * lane.c]);
@@ -484,44 +364,51 @@ struct Scan {
     }
     Arch::commit();
     add_to_state(stage, weighted, h);
+
+    Masked masked;
+    const bool more = cursor.step + 1 < share.size();
+    if (more) {
+      const int next = cursor.stage + 1 == Arch::stages ? 0 : cursor.stage + 1;
+      const std::uint32_t parity = cursor.parity ^ (next == 0 ? 1 : 0);
+      Arch::wait(shared_address(&memory.loaded[next]), parity);
+      Arch::wait(shared_address(&memory.ready[next]), parity);
+      mask(lane, memory.stage[next], masked);
+    }
     Arch::template wait_groups<1>();
     Arch::settle(y);
-    barrier_arrive(shared_address(&memory.used[lane.group][slot]));
     if (plan.D.data) add_skip(panel, x, y);
-    if (plan.z) gate(lane, out, y);
+    Arch::wait_written(lane.thread);
+    lane.barrier();  // M of this chunk is free, and what it was before the chunk before has been written out
+    if (plan.z) gate(lane, panel, cursor.position(), M, y);
+    if (more) store(lane, masked, memory.M[lane.group][(cursor.step + 1) % 2]);
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
-      Arch::store_transposed(shared_address(&out), j, 2 * lane.w, pack<T>(y[4 * j], y[4 * j + 1]),
+      Arch::store_transposed(shared_address(&M), j, 2 * lane.w, pack<T>(y[4 * j], y[4 * j + 1]),
                              pack<T>(y[4 * j + 2], y[4 * j + 3]), pack<T>(y[4 * j + 4], y[4 * j + 5]),
                              pack<T>(y[4 * j + 6], y[4 * j + 7]));
     }
     Arch::publish();
-    Arch::wait_written(lane.thread);  // so that beyond the barrier the tile of the next chunk is free
     lane.barrier();
     if (panel.active)
-      Arch::template write<T>(plan, maps, out, lane.thread, panel.unit.batch, cursor.position(), panel.head,
+      Arch::template write<T>(plan, maps, M, lane.thread, panel.unit.batch, cursor.position(), panel.head,
                               panel.element);
     Arch::template wait_groups<0>();
     Arch::settle(h);
-    cursor.release();
   }
 
   /// One chunk's state alone.
-  __device__ static void advance(const Lane& lane, const Cursor& cursor, float (&h)[N / 2],
+  __device__ static void advance(const Lane& lane, Stage<N, heads>& stage, float (&h)[N / 2],
                                  float& log_decay) {
-    Stage<N, heads>& stage = cursor.memory();
     const Weights& weights = stage.weights[lane.group];
-    std::uint32_t weighted[4][4];
-    cursor.wait_loaded();
-    cursor.wait_ready();
-    weigh_fragments(lane, weights, stage.x[lane.group], weighted);
+    std::uint32_t x[4][4], weighted[4][4];
+    load_fragments(lane, stage.x[lane.group], x);
+    weigh_fragments(lane, weights, x, weighted);
     scale(h, weights.decay[chunk - 1]);
     log_decay += weights.a[chunk - 1];
     Arch::fence();
     add_to_state(stage, weighted, h);
     Arch::template wait_groups<0>();
     Arch::settle(h);
-    cursor.release();
   }
 
   __device__ static void add_to_state(Stage<N, heads>& stage, const std::uint32_t (&weighted)[4][4],
@@ -545,18 +432,56 @@ struct Scan {
                                address + tile_offset(16 * k + l / 16 * 8 + l % 8, 2 * lane.w + l / 8 % 2));
   }
 
-  /// The same, each position times its weight in the state at the chunk's end.
-  __device__ static void weigh_fragments(const Lane& lane, const Weights& weights, const Tile& tile,
-                                         std::uint32_t (&to)[4][4]) {
-    load_fragments(lane, tile, to);
+  __device__ static void weigh_fragments(const Lane& lane, const Weights& weights,
+                                         const std::uint32_t (&x)[4][4], std::uint32_t (&to)[4][4]) {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float2 w = *reinterpret_cast<const float2*>(&weights.to_end[16 * k + 8 * (i / 2) + 2 * lane.c]);
-        const float2 v = unpack<T>(to[k][i]);
+        const float2 v = unpack<T>(x[k][i]);
         to[k][i] = pack<T>(v.x * w.x, v.y * w.y);
       }
+    }
+  }
+
+  /// What a thread computes of M: four columns of one row in every second block.
+  struct Masked {
+    uint2 values[5];
+  };
+  /// The row and the first column of a thread's part of its block r; r = 5 is above the diagonal.
+  __device__ static int2 place(const Lane& lane, int r) {
+    const int half = lane.thread / 64;
+    const int rows[6] = {half, 2 + half, 1 + half, 3 - half, 3, 2 * half};
+    const int columns[6] = {half, 2 + half, half, 2 - 2 * half, 1 - half, 2 * half + 1};
+    return {16 * rows[r] + lane.thread % 64 / 4, 16 * columns[r] + 4 * (lane.thread % 4)};
+  }
+
+  __device__ static void mask(const Lane& lane, const Stage<N, heads>& stage, Masked& to) {
+    const Weights& weights = stage.weights[lane.group];
+#pragma unroll
+    for (int r = 0; r < 5; ++r) {
+      const int2 at = place(lane, r);
+      const float4 product = reinterpret_cast<const float4*>(stage.products)[128 * r + lane.thread];
+      const float4 b = *reinterpret_cast<const float4*>(&weights.b[at.y]);
+      const float a = weights.a[at.x];
+      float m[4] = {product.x * exp2_fast(a - b.x), product.y * exp2_fast(a - b.y),
+                    product.z * exp2_fast(a - b.z), product.w * exp2_fast(a - b.w)};
+      if (r < 2) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) m[i] = at.y + i <= at.x ? m[i] : 0.0f;
+      }
+      to.values[r] = {pack<T>(m[0], m[1]), pack<T>(m[2], m[3])};
+    }
+  }
+
+  /// Writes M, with zeros in the blocks above the diagonal that are read.
+  __device__ static void store(const Lane& lane, const Masked& masked, Tile& M) {
+#pragma unroll
+    for (int r = 0; r < 6; ++r) {
+      const int2 at = place(lane, r);
+      *reinterpret_cast<uint2*>(M.bytes + tile_offset(at.x, at.y / 8) + at.y % 8 * 2) =
+          r < 5 ? masked.values[r] : uint2{};
     }
   }
 
@@ -573,22 +498,19 @@ struct Scan {
     }
   }
 
-  /// Begins to copy a chunk of z to a tile; a warp has the columns of its rows of the panel.
-  __device__ void load_gates(const Lane& lane, const Panel& panel, std::int64_t l, Tile& tile) const {
-    const int row = threadIdx.x % 32 / 2, chunk_of_row = 2 * lane.w + threadIdx.x % 2;
+  /// Multiplies by silu(z); z comes by way of a tile that is free.
+  __device__ void gate(const Lane& lane, const Panel& panel, std::int64_t l, Tile& tile,
+                       float (&y)[32]) const {
+    const int chunk_of_row = lane.thread % 8, row = lane.thread / 8;
     const T* const z = static_cast<const T*>(plan.z) + panel.unit.batch * plan.z_rows.batch +
                        panel.head * plan.z_rows.head + panel.element + chunk_of_row * 8;
 #pragma unroll
     for (int t = row; t < chunk; t += 16) {
-      const bool valid = l + t < plan.seqlen;
-      copy_async(shared_address(&tile) + tile_offset(t, chunk_of_row),
-                 valid ? z + (l + t) * plan.z_rows.position : plan.z, valid);
+      uint4 v{};
+      if (l + t < plan.seqlen) v = *reinterpret_cast<const uint4*>(z + (l + t) * plan.z_rows.position);
+      *reinterpret_cast<uint4*>(tile.bytes + tile_offset(t, chunk_of_row)) = v;
     }
-  }
-  /// Multiplies by silu(z).
-  __device__ static void gate(const Lane& lane, const Tile& tile, float (&y)[32]) {
-    wait_copies();
-    __syncwarp();
+    lane.barrier();
     std::uint32_t gates[4][4];
     load_fragments(lane, tile, gates);
 #pragma unroll
@@ -600,7 +522,7 @@ struct Scan {
         y[4 * j + 2 * i + 1] *= silu_fast(v.y);
       }
     }
-    __syncwarp();
+    lane.barrier();
   }
 
   __device__ std::int64_t segment_panel(const Panel& panel, int segment) const {
@@ -679,8 +601,9 @@ struct Scan {
     float* const to = plan.handoff + at * handoff_count;
     store(lane, to, h);
     if (lane.thread == 0) to[panel * N] = log_decay;
+    __threadfence();
     lane.barrier();
-    if (lane.thread == 0) {  // the release covers what others wrote before the barrier
+    if (lane.thread == 0) {
       int* const flag = plan.ready + (with_outputs ? 0 : gridDim.x * heads) + at;
       asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
     }
@@ -705,55 +628,39 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
   if (threadIdx.x == 0) {
     for (int i = 0; i < Arch::stages; ++i) {
       barrier_init(shared_address(&memory.loaded[i]), Arch::fetch_arrivals);
-      barrier_init(shared_address(&memory.ready[i]), heads * 32);
-      barrier_init(shared_address(&memory.empty[i]), with_outputs ? heads * 128 + 128 : heads * 128);
-    }
-    for (int i = 0; i < 2 * heads; ++i) {
-      barrier_init(shared_address(&memory.masked[i / 2][i % 2]), 128);
-      barrier_init(shared_address(&memory.used[i / 2][i % 2]), 128);
+      barrier_init(shared_address(&memory.ready[i]), heads);
+      barrier_init(shared_address(&memory.empty[i]), heads * 4);
     }
     Arch::publish();
   }
   __syncthreads();
-  wait_for_previous_kernel();
   Kernel{plan, Arch::maps(maps), memory,
          Share(Kernel::units(plan), plan.segment_chunks, static_cast<int>(blockIdx.x),
                static_cast<int>(gridDim.x))}
       .run();
 }
 
-/// The number of blocks that do the work.
-template <class Kernel>
-int block_count(const Plan& plan, const Launch& launch) {
-  return static_cast<int>(std::min<std::int64_t>(Kernel::units(plan), launch.multiprocessors));
-}
-
+/// Launches the scan of `Kernel`'s panels on up to launch.multiprocessors blocks.
 template <class T, int N, int heads, class Arch, bool with_outputs>
 void launch_scan(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch) {
   using Kernel = Scan<T, N, heads, Arch, with_outputs>;
   const auto kernel = scan_kernel<T, N, heads, Arch, with_outputs>;
+  const std::int64_t units = Kernel::units(plan);
+  const int blocks = static_cast<int>(units < launch.multiprocessors ? units : launch.multiprocessors);
   constexpr int bytes = sizeof(typename Kernel::Memory);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "ssd_scan: shared memory of the scan");
-  launch_overlapped("ssd_scan: scan", launch.exec, kernel, dim3(block_count<Kernel>(plan, launch)),
-                    dim3(Kernel::warps * 32), bytes, plan, maps);
+  kernel<<<blocks, Kernel::warps * 32, bytes, stream(launch.exec)>>>(plan, maps);
+  check_launch("ssd_scan: scan");
 }
 
 /// The scan, or with segments the scan of their own states, their combination, and the scan.
 template <class T, int N, int heads, class Arch>
 void scan_segments(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch) {
-  using States = Scan<T, N, heads, Arch, false>;
-  using Outputs = Scan<T, N, heads, Arch, true>;
-  const auto cuts = [&]<class Kernel>(std::type_identity<Kernel>) {
-    return Kernel::units(plan) % block_count<Kernel>(plan, launch) != 0;
-  };
-  const bool segmented = plan.segments > 1;
-  if (cuts(std::type_identity<Outputs>{}) || (segmented && cuts(std::type_identity<States>{}))) {
-    check(cudaMemsetAsync(plan.ready, 0, 2 * launch.multiprocessors * heads * sizeof(std::int32_t),
-                          stream(launch.exec)),
-          "ssd_scan: clearing flags");
-  }
-  if (segmented) {
+  check(cudaMemsetAsync(plan.ready, 0, 2 * launch.multiprocessors * heads * sizeof(std::int32_t),
+                        stream(launch.exec)),
+        "ssd_scan: clearing flags");
+  if (plan.segments > 1) {
     launch_scan<T, N, heads, Arch, false>(plan, maps, launch);
     combine_segments(plan, launch.exec, N);
   }
@@ -763,10 +670,10 @@ void scan_segments(const Plan& plan, const typename Arch::Maps& maps, const Laun
 template <class T, class Arch>
 void scan(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch, int dstate) {
   const auto with_dstate = [&]<int N>() {
-    if (Arch::most_heads == 1 || launch.heads == 1) {
+    if (launch.heads == 1) {
       scan_segments<T, N, 1, Arch>(plan, maps, launch);
     } else {
-      scan_segments<T, N, Arch::most_heads, Arch>(plan, maps, launch);
+      scan_segments<T, N, 2, Arch>(plan, maps, launch);
     }
   };
   if (dstate == 64) {

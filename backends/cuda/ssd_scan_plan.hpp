@@ -14,6 +14,10 @@ namespace ophis::ssd_scan_cuda {
 /// Positions that are computed together, and rows of headdim that four warps compute: a head, or a part of
 /// one.
 inline constexpr int chunk = 64, panel = 64;
+/// C . B' of a chunk is kept in float32 as the 10 blocks of 16 x 16 on and below the diagonal, in this order
+/// of (row, column): (0,0) (1,1) (2,2) (3,3) (1,0) (2,1) (3,2) (2,0) (3,1) (3,0).
+inline constexpr int product_blocks = 10, product_count = product_blocks * 16 * 16;
+
 /// What a block hands over for a panel: the state, the sum of its logarithmic decays, and padding.
 inline constexpr int handoff_extra = 4;
 
@@ -50,6 +54,7 @@ struct Plan {
   /// as absent positions.
   int segments, segment_chunks;
 
+  float* products;        // (batch, segments * segment_chunks, ngroups, product_count), for scan_sm80 only
   float* segment_states;  // (batch, segments, nheads * panels_per_head, panel * dstate) in the order of
                           // registers
   float* segment_decays;  // (batch, segments, nheads * panels_per_head) log2
@@ -76,6 +81,9 @@ void scan_sm90(const Plan& plan, const TensorMaps& maps, const Launch& launch, i
 /// Bytes of shared memory that a block of scan_sm80 takes at most.
 int shared_memory_sm80();
 
+/// Fills plan.products.
+template <class T>
+void multiply_C_B(const Plan& plan, ExecContext& exec, int dstate);
 /// Turns each segment's own state into the state that the next segment starts from.
 void combine_segments(const Plan& plan, ExecContext& exec, int dstate);
 

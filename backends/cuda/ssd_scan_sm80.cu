@@ -7,7 +7,6 @@ namespace {
 struct Ampere {
   struct Maps {};
   static constexpr int stages = 2;
-  static constexpr int most_heads = 1;  // so that each thread has enough registers
   static constexpr int fetch_arrivals = 32;
 
   __device__ static const TensorMaps* maps(const Maps&) { return nullptr; }
@@ -15,7 +14,8 @@ struct Ampere {
 
   template <class T, int N, int heads, bool with_outputs>
   __device__ static void fetch(const Plan& plan, const TensorMaps*, Stage<N, heads>& stage,
-                               std::uint32_t full, const Unit& u, std::int64_t position) {
+                               std::uint32_t full, const Unit& u, std::int64_t position,
+                               const float* products) {
     if constexpr (with_outputs) {
       for (int tile = 0; tile < N / 64; ++tile)
         copy_tile<T>(plan, stage.C[tile], plan.C, plan.C_rows, u.batch, position, u.group, tile * 64);
@@ -27,6 +27,11 @@ struct Ampere {
     }
     for (int tile = 0; tile < N / 64; ++tile)
       copy_tile<T>(plan, stage.B[tile], plan.B, plan.B_rows, u.batch, position, u.group, tile * 64);
+    if constexpr (with_outputs) {
+      const std::uint32_t to = shared_address(stage.products);
+      for (int i = static_cast<int>(threadIdx.x % 32); i < product_count / 4; i += 32)
+        copy_async(to + 16 * i, products + 4 * i, true);
+    }
     barrier_arrive_after_copies(full);
   }
 
@@ -62,7 +67,7 @@ struct Ampere {
   }
   __device__ static void wait_written(int) {}
 
-  template <int heads, bool with_outputs, Role>
+  template <int heads, bool computes>
   __device__ static void share_registers() {}
   template <int n>
   __device__ static void settle(float (&)[n]) {}
@@ -126,7 +131,7 @@ template <class T>
 void scan_sm80(const Plan& plan, const Launch& launch, int dstate) {
   scan<T, Ampere>(plan, {}, launch, dstate);
 }
-int shared_memory_sm80() { return sizeof(Shared<128, Ampere::most_heads, Ampere::stages>); }
+int shared_memory_sm80() { return sizeof(Shared<128, 2, Ampere::stages>); }
 
 template void scan_sm80<bfloat16>(const Plan&, const Launch&, int);
 template void scan_sm80<float16>(const Plan&, const Launch&, int);

@@ -1,9 +1,11 @@
 // ssd_scan on Hopper: wgmma and the copy engine. Needs sm_90a.
 #include "backends/cuda/hopper.cuh"
-#include "backends/cuda/ssd_scan_kernel.cuh"
+#include "backends/cuda/ssd_scan_kernel_sm90.cuh"
 
 namespace ophis::ssd_scan_cuda {
 namespace {
+
+using namespace masked_apart;
 
 struct Hopper {
   using Maps = TensorMaps;
@@ -29,9 +31,8 @@ struct Hopper {
     }
     for (int k = 0; k < heads; ++k) {
       const int p = min(u.first + k, u.last);
-      const int head = plan.panels_per_head == 1 ? p : p / plan.panels_per_head;
-      copy_box(shared_address(&stage.x[k]), maps->x, full, (p - head * plan.panels_per_head) * panel, head, l,
-               u.batch);
+      copy_box(shared_address(&stage.x[k]), maps->x, full, p % plan.panels_per_head * panel,
+               p / plan.panels_per_head, l, u.batch);
     }
     for (int tile = 0; tile < N / 64; ++tile)
       copy_box(shared_address(&stage.B[tile]), maps->B, full, tile * 64, u.group, l, u.batch);
