@@ -25,7 +25,7 @@ program generate
   load%dtype = ophis_dtype()  ! float32
   call check(ophis_model_load(folder//c_null_char, load, model))
   call check(ophis_tokenizer_load(folder//c_null_char, tokenizer))
-  call check(ophis_cache_create(model, 1_c_int64_t, cache))
+  call check(ophis_cache_create(model, 1_c_int64_t, c_null_ptr, cache))
   call encode_prompt()
   call read_prompt()
 

@@ -110,10 +110,11 @@ module ophis
       integer(c_size_t) :: text_bytes
       integer(c_int32_t) :: status
     end function
-    function ophis_cache_create(model, batch, cache) bind(c) result(status)
+    function ophis_cache_create(model, batch, state_dtype, cache) bind(c) result(status)
       import
       type(c_ptr), value :: model
       integer(c_int64_t), value :: batch
+      type(c_ptr), value :: state_dtype
       type(c_ptr) :: cache
       integer(c_int32_t) :: status
     end function

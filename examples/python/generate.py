@@ -103,7 +103,7 @@ def last_logits(model, context, cache, ids):
 
 def generate(model, context, ids, new_tokens):
     """Greedy: the ids and what follows them."""
-    cache = create("ophis_cache_create", model, c_int64(1))
+    cache = create("ophis_cache_create", model, c_int64(1), None)
     logits = last_logits(model, context, cache, ids)
     following = tensor((c_int64 * 1)(), 1)
     argmax = ArgmaxArgs(ctypes.sizeof(ArgmaxArgs), ctypes.pointer(logits), ctypes.pointer(following))

@@ -614,7 +614,10 @@ OPHIS_API ophis_status ophis_model_get_config(const ophis_model* model, ophis_mo
 typedef struct ophis_cache ophis_cache;
 
 /// An empty cache on the model's device. It may outlive the model, and serve another one of the same shape.
-OPHIS_API ophis_status ophis_cache_create(const ophis_model* model, int64_t batch, ophis_cache** cache);
+/// `state_dtype`, of the blocks' recurrent states, is float32 (or NULL) or the model's dtype: then a step
+/// moves half as much of them, and they are rounded after each.
+OPHIS_API ophis_status ophis_cache_create(const ophis_model* model, int64_t batch,
+                                          const ophis_dtype* state_dtype, ophis_cache** cache);
 /// On a GPU the work on the cache must be done.
 OPHIS_API void ophis_cache_destroy(ophis_cache* cache);
 /// Makes `to`, of the same shape, remember what `from` does.
@@ -625,8 +628,9 @@ OPHIS_API ophis_status ophis_cache_batch(const ophis_cache* cache, int64_t* batc
 /// Positions seen since the start or the last reset.
 OPHIS_API ophis_status ophis_cache_seqlen(const ophis_cache* cache, int64_t* seqlen);
 /// The state of one block, to read or to change, valid as long as the cache. conv: the last inputs of the
-/// convolution, oldest first, (batch, conv_dim, d_conv - 1) of the model's dtype, by strides. ssm: float32,
-/// Mamba (batch, d_inner, d_state), Mamba-2 (batch, nheads, headdim, d_state). Either may be NULL.
+/// convolution, oldest first, (batch, conv_dim, d_conv - 1) of the model's dtype, by strides. ssm: of
+/// state_dtype, Mamba (batch, d_inner, d_state), Mamba-2 (batch, nheads, headdim, d_state). Either may be
+/// NULL.
 OPHIS_API ophis_status ophis_cache_state(const ophis_cache* cache, int64_t layer, const ophis_tensor** conv,
                                          const ophis_tensor** ssm);
 
@@ -681,6 +685,7 @@ typedef struct ophis_generation_options {
   /// NULL.
   int32_t (*on_token)(void* user_data, int64_t sequence, int32_t id);
   void* user_data;
+  ophis_dtype state_dtype;  ///< of the cache, as ophis_cache_create takes it; bits 0, the default: float32
 } ophis_generation_options;
 OPHIS_API ophis_status ophis_generation_options_init(ophis_generation_options* options, size_t size);
 

@@ -1,6 +1,7 @@
 #include "interfaces/c/src/errors.hpp"
 #include "interfaces/c/src/handles.hpp"
 #include "interfaces/c/src/members.hpp"
+#include "interfaces/c/src/tensor.hpp"
 
 using namespace ophis::c;
 
@@ -13,10 +14,12 @@ ophis_cache::ophis_cache(ophis::ModelCache states) : cache(std::move(states)) {
 
 void ophis::c::convert(ophis_cache* from, ModelCache*& to) { to = from ? &from->cache : nullptr; }
 
-ophis_status ophis_cache_create(const ophis_model* model, int64_t batch, ophis_cache** cache) {
+ophis_status ophis_cache_create(const ophis_model* model, int64_t batch, const ophis_dtype* state_dtype,
+                                ophis_cache** cache) {
   return guarded(__func__, [&] {
     ophis_cache*& result = require(cache, "cache");
-    result = new ophis_cache(require(model, "model").model.make_cache(batch));
+    const ophis::DType dtype = state_dtype ? to_dtype(*state_dtype) : ophis::DType::float32;
+    result = new ophis_cache(require(model, "model").model.make_cache(batch, dtype));
   });
 }
 

@@ -37,6 +37,7 @@ GenerationOptions to_options(const ophis_generation_options& from) {
     require(from.eos_token_ids, "eos_token_ids");
     options.eos_token_ids.emplace(from.eos_token_ids, from.eos_token_ids + from.num_eos_token_ids);
   }
+  if (from.state_dtype.bits != 0) options.state_dtype = to_dtype(from.state_dtype);
   if (from.on_token) {
     options.on_token = [from](std::size_t sequence, std::int32_t id) {
       return from.on_token(from.user_data, static_cast<std::int64_t>(sequence), id) != 0;

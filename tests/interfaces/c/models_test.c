@@ -168,8 +168,8 @@ static void test_forward(const language_model* model) {
   CHECK(want->shape[2] == model->config.vocab_size);
 
   ophis_cache *cache = NULL, *copied = NULL;
-  CHECK_OK(ophis_cache_create(model->model, batch, &cache));
-  CHECK_OK(ophis_cache_create(model->model, batch, &copied));
+  CHECK_OK(ophis_cache_create(model->model, batch, NULL, &cache));
+  CHECK_OK(ophis_cache_create(model->model, batch, NULL, &copied));
   ophis_output_destroy(forward(model->model, ids, 0, 3, cache));
   CHECK_OK(ophis_cache_copy(context, cache, copied));
   ophis_output* const rest = forward(model->model, ids, 3, seqlen, cache);
@@ -199,7 +199,11 @@ static void test_forward(const language_model* model) {
   CHECK_OK(ophis_cache_reset(context, copied));
   CHECK(first_value(ssm) == 0);
   CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "layer is -1", ophis_cache_state(copied, -1, &conv, &ssm));
-  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "batch of at least 1", ophis_cache_create(model->model, 0, &cache));
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "batch of at least 1",
+              ophis_cache_create(model->model, 0, NULL, &cache));
+  const ophis_dtype int32 = {OPHIS_CODE_INT, 32, 1};
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "a state must be float32",
+              ophis_cache_create(model->model, 1, &int32, &cache));
   CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "from is NULL", ophis_cache_copy(context, NULL, cache));
 
   ophis_tensor_destroy(logits);

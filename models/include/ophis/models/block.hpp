@@ -23,8 +23,8 @@ struct BlockState {
   void reset(ExecContext& exec);
 };
 
-/// What a step of a block starts from: its input, or what the RMSNorm in front of the block takes, which a
-/// GPU then computes along with the block's projection.
+/// What a step of a block starts from: its input, or what the RMSNorm in front of the block takes, which then
+/// goes along with the block's projection (norm_linear).
 struct StepInput {
   Tensor x;             ///< (batch, d_model) of the block's dtype
   Tensor residual;      ///< (batch, d_model) of the block's dtype or float32, or none: added to x

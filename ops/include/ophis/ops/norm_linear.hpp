@@ -13,8 +13,8 @@ namespace ophis {
 /// out = n weight^T + bias (linear), of which the outputs from conv_begin on, as many as conv_weight has
 /// channels, are the input of a step of the convolution and then its output (causal_conv1d_update).
 ///
-/// T is one of float32, bfloat16, float16; arithmetic is float32. n may be rounded to T. For few rows one
-/// kernel does all of it on a GPU; the parts by themselves take less general arguments than their own ops.
+/// T is one of float32, bfloat16, float16; arithmetic is float32. n may be rounded to T. For few rows a GPU
+/// does the convolution in the product's kernel.
 struct NormLinearArgs {
   Tensor x;            ///< (rows..., in) T; the last axis dense
   Tensor residual;     ///< (rows..., in) T or float32, or none
