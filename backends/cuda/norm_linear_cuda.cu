@@ -82,7 +82,7 @@ ConvOutput<T> make_conv(const NormLinearArgs& args, const Tensor& bias) {
 
 const char* why_not(Device device, const NormLinearArgs& args) {
   if (device.type != DeviceType::cuda) return "it runs on CUDA devices only";
-  if (!args.conv_state) return "there is no convolution to take along";
+  if (!args.conv_state || args.conv_weight.extent(0) == 0) return "there is no convolution to take along";
   if (const char* const reason = cuda::gemv::why_not(device, linear_of(args, args.x))) return reason;
   const std::int64_t width = args.conv_weight.extent(1);
   if (width < 2 || width > max_width) return "the convolution takes widths 2, 3 and 4";

@@ -9,7 +9,6 @@ namespace ophis {
 Mamba::Mamba(const MambaConfig& config, const ParameterSource& source, DType dtype)
     : m_config(config),
       m_dtype(dtype),
-      m_device(source.placement().device()),
       m_in_proj(require_parameter(source, "in_proj.weight", {2 * config.d_inner, config.d_model}, dtype)),
       m_in_proj_bias(load_optional(config.bias, source, "in_proj.bias", {2 * config.d_inner})),
       m_conv(load_conv_weight(source, config.d_inner, config.d_conv)),

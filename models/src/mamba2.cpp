@@ -30,7 +30,6 @@ Tensor heads_of(const Tensor& tensor, std::int64_t begin, std::int64_t groups, s
 Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType dtype, double norm_epsilon)
     : m_config(config),
       m_dtype(dtype),
-      m_device(source.placement().device()),
       m_norm_epsilon(norm_epsilon),
       m_in_proj(
           require_parameter(source, "in_proj.weight", {in_proj_features(config), config.d_model}, dtype)),

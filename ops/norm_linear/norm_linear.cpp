@@ -96,6 +96,7 @@ void norm_linear(ExecContext& exec, const NormLinearArgs& args) {
                   " must be dense, but its stride is ", tensor->stride(-1));
   }
   check_conv(check, args);
+  if (args.x.count() == 0) return;
   dispatch("norm_linear", norm_linear_impls(), exec, args);
 }
 

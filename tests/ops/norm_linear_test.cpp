@@ -44,6 +44,29 @@ TEST_CASE("norm_linear gives a row the same bits alone") {
   CHECK(test::same_bits(alone.residual_out, batch.residual_out.slice(0, 1, 2)));
 }
 
+TEST_CASE("norm_linear of no rows does nothing, and one of no outputs still adds the residual") {
+  ExecContext exec(test::device());
+  TensorPool pool(3);
+  const NormLinearArgs some = make_args(pool, DType::float32);
+  NormLinearArgs none = some;
+  for (Tensor NormLinearArgs::*tensor :
+       {&NormLinearArgs::x, &NormLinearArgs::residual, &NormLinearArgs::conv_state,
+        &NormLinearArgs::residual_out, &NormLinearArgs::out}) {
+    none.*tensor = (some.*tensor).slice(0, 0, 0);
+  }
+  norm_linear(exec, none);
+
+  norm_linear(exec, some);
+  NormLinearArgs blind = some;
+  blind.weight = some.weight.slice(0, 0, 0);
+  blind.conv_state = blind.conv_weight = Tensor();
+  blind.conv_begin = 0;
+  blind.out = pool.poisoned(DType::float32, {3, 0});
+  blind.residual_out = pool.poisoned(DType::float32, {3, 64});
+  norm_linear(exec, blind);
+  CHECK(test::same_bits(blind.residual_out, some.residual_out));
+}
+
 TEST_CASE("norm_linear names what is wrong with its arguments") {
   ExecContext exec(test::device());
   TensorPool pool(2);

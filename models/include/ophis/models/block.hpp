@@ -75,7 +75,6 @@ class Mamba final : public Block {
  private:
   MambaConfig m_config;
   DType m_dtype;
-  Device m_device;
   Parameter m_in_proj, m_in_proj_bias;    // (2 d_inner, d_model): [x, z]
   Parameter m_conv, m_conv_bias;          // (d_inner, d_conv)
   Parameter m_x_proj;                     // (dt_rank + 2 d_state, d_inner): [dt, B, C]
@@ -110,7 +109,6 @@ class Mamba2 final : public Block {
 
   Mamba2Config m_config;
   DType m_dtype;
-  Device m_device;
   double m_norm_epsilon;
   Parameter m_in_proj, m_in_proj_bias;  // (2 d_inner + 2 ngroups d_state + nheads, d_model): [z, x, B, C, dt]
   Parameter m_conv, m_conv_bias;        // (conv_dim, d_conv)
