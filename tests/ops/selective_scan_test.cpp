@@ -166,10 +166,7 @@ TEST_CASE("selective_scan takes and gives states of the activations' dtype") {
   TensorPool pool(6);
   SelectiveScanArgs args = make_args(pool, DType::bfloat16, 2, 30, 21);
   const Tensor states = pool.uniform(DType::bfloat16, {2, 21, 16}, -1, 1);
-  args.initial_states = pool.poisoned(DType::float32, states.shape());
-  for (std::int64_t i = 0; i < states.count(); ++i) {
-    args.initial_states.data<float>()[i] = static_cast<float>(states.data<bfloat16>()[i]);
-  }
+  args.initial_states = pool.widened(states);
   selective_scan(exec, args);
   SelectiveScanArgs narrow = args;
   narrow.out = pool.poisoned(DType::bfloat16, args.out.shape());

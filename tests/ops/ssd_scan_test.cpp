@@ -191,9 +191,7 @@ TEST_CASE("ssd_scan takes and gives states of the activations' dtype") {
   TensorPool pool(8);
   SsdScanArgs args = make_args(pool, DType::bfloat16, 2, 30);
   const Tensor states = pool.uniform(DType::bfloat16, args.initial_states.shape(), -1, 1);
-  for (std::int64_t i = 0; i < states.count(); ++i) {
-    args.initial_states.data<float>()[i] = static_cast<float>(states.data<bfloat16>()[i]);
-  }
+  args.initial_states = pool.widened(states);
   ssd_scan(exec, args);
   SsdScanArgs narrow = args;
   narrow.out = pool.poisoned(DType::bfloat16, args.out.shape());

@@ -23,6 +23,15 @@ class TensorPool : public parity::TensorPool {
     std::copy(values.begin(), values.end(), tensor.data<float>());
     return tensor;
   }
+
+  /// The values of a dense bfloat16 tensor in float32.
+  Tensor widened(const Tensor& tensor) {
+    const Tensor wide = poisoned(DType::float32, tensor.shape());
+    for (std::int64_t i = 0; i < tensor.count(); ++i) {
+      wide.data<float>()[i] = static_cast<float>(tensor.data<bfloat16>()[i]);
+    }
+    return wide;
+  }
 };
 
 /// Checks every implementation of an op, on every problem and dtype, against the reference.
