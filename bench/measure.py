@@ -22,16 +22,26 @@ HERE = Path(__file__).resolve().parent
 
 
 class Run:
-    """Runs commands that print JSON, and remembers them as a reader would type them."""
+    """Runs commands that print JSON, and remembers them as a reader would type them. One that fails, or takes
+    too long, is told and left out."""
 
-    def __init__(self):
+    def __init__(self, limit: float | None):
+        self.limit = limit
         self.commands = []
+        self.failed = 0
 
-    def __call__(self, shown: str, command: list) -> dict | list:
-        self.commands.append(shown)
+    def __call__(self, shown: str, command: list, otherwise: dict | list) -> dict | list:
         print(shown, file=sys.stderr, flush=True)
-        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, check=True)
-        return json.loads(done.stdout)
+        words = [str(word) for word in command]
+        try:
+            done = subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=self.limit)
+            result = json.loads(done.stdout)
+        except (subprocess.SubprocessError, json.JSONDecodeError) as error:
+            print(f"left out: {error}", file=sys.stderr, flush=True)
+            self.failed += 1
+            return otherwise
+        self.commands.append(shown)
+        return result
 
 
 def main() -> None:
@@ -48,18 +58,25 @@ def main() -> None:
     parser.add_argument("--batched-state-dtype", default="float32", help="of the models' caches at batches above 1")
     parser.add_argument("--peers", type=Path, help="the folder that bench/peers/fetch.sh has made")
     parser.add_argument("--library", type=Path, help="libophis.so, to compare it with the peers")
+    parser.add_argument("--limit", type=float, help="seconds that one of the commands may take")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     if options.peers and not options.library:
         parser.error("--peers needs --library")
 
-    run = Run()
+    run = Run(options.limit)
     at = [] if options.device == "cpu" else ["--device", options.device]
     dtypes = [word for dtype in options.dtype for word in ("--dtype", dtype)]
-    report = {"device": options.description, "date": datetime.date.today().isoformat(), "commands": run.commands}
-    ophis = [options.program, "bench"]
-    report["ops"] = run(" ".join(["ophis bench ops", *dtypes, *at, "--json"]), [*ophis, "ops", *dtypes, *at, "--json"])
-    report["models"], report["peer_models"] = [], []
+    today = datetime.date.today().isoformat()
+    path = options.out / options.device_name / f"{today}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = {"device": options.description, "date": today, "commands": run.commands}
+
+    def keep(**results) -> None:
+        report.update(results)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+
+    models, peer_models = [], []
     for shape in options.shape:
         for dtype in options.dtype:
             for batch in options.batch or [1]:
@@ -69,20 +86,22 @@ def main() -> None:
                     what += ["--state-dtype", options.batched_state_dtype]
                 words = [*what, *size, *at, "--json"]
                 shown = " ".join(["ophis bench model", *map(str, words)])
-                report["models"].append(run(shown, [*ophis, "model", *words]))
+                result = run(shown, [options.program, "bench", "model", *words], {})
+                models += [result] if result else []
                 if options.peers and dtype == "bfloat16":
                     words = ["--shape", shape, "--batch", batch, *size, "--peers", options.peers]
                     shown = " ".join(["bench/peers/compare_models.py", *map(str, words)])
-                    report["peer_models"] += run(shown, [sys.executable, HERE / "peers/compare_models.py", *words])
+                    peer_models += run(shown, [sys.executable, HERE / "peers/compare_models.py", *words], [])
+                keep(models=models, peer_models=peer_models)
     if options.peers:
         words = ["--library", options.library, "--peers", options.peers]
-        report["peer_ops"] = run(
-            "bench/peers/compare_ops.py", [sys.executable, HERE / "peers/compare_ops.py", *words]
-        )
-    path = options.out / options.device_name / f"{report['date']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
+        keep(peer_ops=run(
+            "bench/peers/compare_ops.py", [sys.executable, HERE / "peers/compare_ops.py", *words], {}
+        ))  # fmt: skip
+    words = ["ops", *dtypes, *at, "--json"]
+    keep(ops=run(" ".join(["ophis bench", *words]), [options.program, "bench", *words], {}))
     print(path)
+    sys.exit(1 if run.failed else 0)
 
 
 if __name__ == "__main__":

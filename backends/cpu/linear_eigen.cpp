@@ -47,6 +47,7 @@ struct Tile {
   std::int64_t row_tiles;
   float* scratch;  // per thread: x, weight and out as float
   std::int64_t scratch_stride;
+  bool accumulate;
 
   void operator()(std::int64_t item, int thread) const {
     const std::int64_t row = item % row_tiles * tile_rows;
@@ -66,8 +67,10 @@ struct Tile {
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < outs; c += W) {
         const int count = static_cast<int>(std::min<std::int64_t>(W, outs - c));
-        store(out + (row + r) * shape.ldout + first + c, 1, count,
-              load<W>(out_scratch + r * outs + c, 1, count));
+        Out* const to = out + (row + r) * shape.ldout + first + c;
+        Pack<W> values = load<W>(out_scratch + r * outs + c, 1, count);
+        if (accumulate) values += load<W>(to, 1, count);
+        store(to, 1, count, values);
       }
     }
   }
@@ -86,7 +89,8 @@ void run_tiles(ExecContext& exec, const LinearArgs& args) {
                           shape,
                           row_tiles,
                           exec.workspace().take<float>(num_threads() * scratch_stride),
-                          scratch_stride};
+                          scratch_stride,
+                          args.accumulate};
   for_each_on_host(row_tiles * ((shape.out_features + tile_outs - 1) / tile_outs), tile);
 }
 

@@ -42,8 +42,12 @@ void run_onednn(ExecContext& exec, const LinearArgs& args) {
                                       : memory::desc();
   try {
     thread_local Engine on;
-    const dnnl::matmul product(
-        dnnl::matmul::primitive_desc(dnnl::matmul::desc(x_desc, w_desc, bias_desc, out_desc), on.engine));
+    dnnl::post_ops after;
+    if (args.accumulate) after.append_sum();
+    dnnl::primitive_attr attributes;
+    attributes.set_post_ops(after);
+    const dnnl::matmul product(dnnl::matmul::primitive_desc(
+        dnnl::matmul::desc(x_desc, w_desc, bias_desc, out_desc), attributes, on.engine));
     std::unordered_map<int, memory> arguments{
         {DNNL_ARG_SRC, memory(x_desc, on.engine, args.x.raw())},
         {DNNL_ARG_WEIGHTS, memory(w_desc, on.engine, args.weight.raw())},

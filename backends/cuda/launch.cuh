@@ -24,6 +24,12 @@ __device__ inline void wait_for_previous_kernel() {
 #endif
 }
 
+/// Asks for a line of memory without reading it, so that it is in the second-level cache when it is read. As
+/// all multiprocessors see memory through that cache, also before the kernel that writes it has ended.
+__device__ inline void prefetch(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+}
+
 /// Queues a kernel that calls wait_for_previous_kernel() in every thread, before it writes anything and
 /// before it reads what the kernel before it writes.
 template <class... Parameters, class... Arguments>

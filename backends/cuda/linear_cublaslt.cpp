@@ -101,8 +101,8 @@ class Product {
     }
     const Workspace::Scope scope(exec.workspace());
     void* const workspace = exec.workspace().take<char>(static_cast<std::int64_t>(workspace_bytes));
-    const float one = 1.0f, zero = 0.0f;
-    check(cublasLtMatmul(handle, m_operation, &one, args.weight.raw(), m_weight, args.x.raw(), m_x, &zero,
+    const float one = 1.0f, old = args.accumulate ? 1.0f : 0.0f;
+    check(cublasLtMatmul(handle, m_operation, &one, args.weight.raw(), m_weight, args.x.raw(), m_x, &old,
                          args.out.raw(), m_out, args.out.raw(), m_out, &m_algorithm, workspace,
                          workspace_bytes, cuda::stream(exec)),
           "multiplying");

@@ -9,7 +9,7 @@ const char* why_not(Device device, const LinearArgs& args) { return cuda::gemv::
 void run(ExecContext& exec, const LinearArgs& args) {
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
     cuda::gemv::launch("linear: gemv", exec, cuda::gemv::make_product<T>(args, linear_shape(args)),
-                       cuda::gemv::PlainOutput<T>{});
+                       cuda::gemv::PlainInput<T>{}, cuda::gemv::PlainOutput<T>{});
   });
 }
 

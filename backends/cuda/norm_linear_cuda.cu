@@ -1,16 +1,121 @@
-// The norm by its own kernel, which costs less than every block of the product computing it for itself; then
-// the product (gemv.cuh), in which an output that is convolved stays in the lane that has its sum.
+// The product of gemv.cuh, with a norm in front whose root is left to the end: every block multiplies the
+// rows with the norm's weight into shared memory while its part of the matrix is on its way, adds up their
+// squares, and divides its sums. An output that is convolved stays in the lane that has its sum.
 #include "backends/cuda/norm_linear_cuda.hpp"
 
+#include "backends/cuda/fours.cuh"
 #include "backends/cuda/gemv.cuh"
 #include "ops/common/dense.hpp"
 
 namespace ophis::norm_linear_cuda {
 namespace {
 
+using cuda::gemv::block_warps;
+using cuda::gemv::Piece;
 using cuda::gemv::Product;
 
-constexpr int max_width = 4;
+constexpr int block_threads = 32 * block_warps;
+constexpr int norm_rows = 4;           // at most, with the norm in the product's kernel
+constexpr int norm_bytes = 40 * 1024;  // of shared memory for them, at most
+constexpr int max_width = 4;           // of the convolution
+
+/// Rows x norm_weight in shared memory, and behind them the sums of squares of each warp.
+template <class T>
+struct NormInput {
+  const void* x;  // of T, or float32
+  const float* weight;
+  float eps;
+  bool x_float32;
+
+  static int shared_bytes(std::int64_t rows, std::int64_t in_features) {
+    return static_cast<int>(rows * (in_features * static_cast<std::int64_t>(sizeof(T)) + block_warps * 4));
+  }
+
+  template <int rows>
+  struct Reader {
+    static constexpr int fours = 5;  // in flight, for a thread
+    static constexpr int stride = 4 * block_threads;
+
+    const Product<T>& p;
+    const NormInput& input;
+    float weights[fours][4];  // of the first elements
+
+    __device__ static T* products() {
+      extern __shared__ uint4 memory[];
+      return reinterpret_cast<T*>(memory);
+    }
+    __device__ float* squares() const {
+      return reinterpret_cast<float*>(products() + static_cast<std::int64_t>(p.rows) * p.in_features);
+    }
+
+    __device__ Reader(const Product<T>& p, const NormInput& input) : p(p), input(input) {
+      load_weights(static_cast<int>(threadIdx.x) * 4);
+    }
+    __device__ void load_weights(int first) {
+#pragma unroll
+      for (int k = 0; k < fours; ++k) {
+        const int at = first + k * stride;
+        if (at < p.in_features) cuda::load4(weights[k], input.weight + at);
+      }
+    }
+
+    __device__ void load() {
+      float sums[rows] = {};
+      const int first = static_cast<int>(threadIdx.x) * 4;
+      for (int begin = first; begin < p.in_features; begin += fours * stride) {
+        if (begin != first) load_weights(begin);
+#pragma unroll
+        for (int r = 0; r < rows; ++r) {
+          if (r < p.rows) sums[r] += load(r, begin);
+        }
+      }
+      const int warp = threadIdx.x / 32;
+#pragma unroll
+      for (int r = 0; r < rows; ++r) {
+        const float sum = cuda::warp_sum(sums[r]);
+        if (r < p.rows && threadIdx.x % 32 == 0) squares()[r * block_warps + warp] = sum;
+      }
+      __syncthreads();
+    }
+
+    /// Elements from `first` on of a row; returns the sum of their squares.
+    __device__ float load(int row, int first) {
+      float values[fours][4];
+#pragma unroll
+      for (int k = 0; k < fours; ++k) {
+        const int at = first + k * stride;
+        if (at >= p.in_features) continue;
+        if (input.x_float32)
+          cuda::load4(values[k], static_cast<const float*>(input.x) + row * p.ldx + at);
+        else
+          cuda::load4(values[k], static_cast<const T*>(input.x) + row * p.ldx + at);
+      }
+      float sum = 0.0f;
+#pragma unroll
+      for (int k = 0; k < fours; ++k) {
+        const int at = first + k * stride;
+        if (at >= p.in_features) continue;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          sum = fmaf(values[k][i], values[k][i], sum);
+          values[k][i] *= weights[k][i];
+        }
+        cuda::store4(products() + row * p.in_features + at, values[k]);
+      }
+      return sum;
+    }
+
+    __device__ Piece<T> piece(int row, int at) const {
+      return cuda::gemv::load_shared(products() + row * p.in_features + at);
+    }
+    __device__ float factor(int row) const {
+      float sum = 0.0f;
+#pragma unroll
+      for (int w = 0; w < block_warps; ++w) sum += squares()[row * block_warps + w];
+      return 1.0f / sqrtf(sum / static_cast<float>(p.in_features) + input.eps);
+    }
+  };
+};
 
 /// Outputs [begin, end) pass through a step of the convolution.
 template <class T>
@@ -32,7 +137,7 @@ struct ConvOutput {
     T inputs[max_width - 1];
     float weights[max_width], bias;
 
-    __device__ Writer(const ConvOutput& conv, int row, int out, bool stores)
+    __device__ Writer(const Product<T>&, const ConvOutput& conv, int row, int out, bool stores)
         : convolves(stores && out >= conv.begin && out < conv.end), bias(0.0f) {
       if (!convolves) return;
       const int channel = out - conv.begin;
@@ -78,12 +183,35 @@ ConvOutput<T> make_conv(const NormLinearArgs& args, const Tensor& bias) {
           args.conv_activation == Activation::silu};
 }
 
+/// float16 might overflow without the root. The weight comes in fours.
+bool takes_norm_along(const NormLinearArgs& args) {
+  const LinearShape shape = linear_shape(linear_of(args, args.x));
+  const DType dtype = args.weight.dtype();
+  const auto size = static_cast<std::int64_t>(size_of(dtype));
+  return dtype != DType::float16 && shape.rows <= norm_rows &&
+         shape.rows * shape.in_features * size <= norm_bytes && args.norm_weight &&
+         args.norm_weight.dtype() == DType::float32 && cuda::in_fours(args.norm_weight);
+}
+
+template <class T, int most_rows, class Input>
+void run(ExecContext& exec, const NormLinearArgs& args, const Tensor& x, const Input& input,
+         int shared_bytes) {
+  const LinearArgs linear = linear_of(args, x);
+  const Product<T> product = cuda::gemv::make_product<T>(linear, linear_shape(linear));
+  if (!args.conv_state || args.conv_weight.extent(0) == 0)
+    return cuda::gemv::launch<T, most_rows>("norm_linear", exec, product, input, cuda::gemv::PlainOutput<T>{},
+                                            shared_bytes);
+  const Tensor bias = as_dense_float32(exec, args.conv_bias);
+  cuda::gemv::launch<T, most_rows>("norm_linear", exec, product, input, make_conv<T>(args, bias),
+                                   shared_bytes);
+}
+
 }  // namespace
 
 const char* why_not(Device device, const NormLinearArgs& args) {
   if (device.type != DeviceType::cuda) return "it runs on CUDA devices only";
-  if (!args.conv_state || args.conv_weight.extent(0) == 0) return "there is no convolution to take along";
   if (const char* const reason = cuda::gemv::why_not(device, linear_of(args, args.x))) return reason;
+  if (!args.conv_state || args.conv_weight.extent(0) == 0) return nullptr;
   const std::int64_t width = args.conv_weight.extent(1);
   if (width < 2 || width > max_width) return "the convolution takes widths 2, 3 and 4";
   if (args.conv_weight.dtype() != DType::float32) return "conv_weight is not float32";
@@ -95,13 +223,19 @@ const char* why_not(Device device, const NormLinearArgs& args) {
 
 void run(ExecContext& exec, const NormLinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  const Tensor normed = exec.workspace().take_tensor(args.x.dtype(), args.x.shape());
-  rms_norm(exec, norm_of(args, normed));
-  const Tensor conv_bias = as_dense_float32(exec, args.conv_bias);
-  const LinearArgs linear = linear_of(args, normed);
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    cuda::gemv::launch("norm_linear", exec, cuda::gemv::make_product<T>(linear, linear_shape(linear)),
-                       make_conv<T>(args, conv_bias));
+  dispatch_compute_dtype(args.weight.dtype(), [&]<class T>(std::type_identity<T>) {
+    if constexpr (!std::is_same_v<T, float16>) {
+      if (takes_norm_along(args)) {
+        const NormInput<T> input{args.x.raw(), args.norm_weight.data<float>(), static_cast<float>(args.eps),
+                                 args.x.dtype() == DType::float32};
+        const LinearShape shape = linear_shape(linear_of(args, args.x));
+        return run<T, norm_rows>(exec, args, args.x, input,
+                                 NormInput<T>::shared_bytes(shape.rows, shape.in_features));
+      }
+    }
+    const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
+    rms_norm(exec, norm_of(args, normed));
+    run<T, cuda::gemv::max_rows>(exec, args, normed, cuda::gemv::PlainInput<T>{}, 0);
   });
 }
 

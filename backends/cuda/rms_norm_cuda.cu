@@ -27,7 +27,7 @@ struct Parameters {
   const float* bias;    // (dim), or nullptr
   int group, groups;
   float eps;
-  bool residual_float32, residual_out_float32, norm_before_gate;
+  bool x_float32, residual_float32, residual_out_float32, norm_before_gate;
 };
 
 /// N consecutive elements of T as floats.
@@ -67,16 +67,22 @@ __device__ void gate(float (&values)[N], const Matrix& z, std::int64_t row, std:
   for (int i = 0; i < N; ++i) values[i] *= cuda::silu_fast(gates[i]);
 }
 
+template <class T, int N>
+__device__ void load_either(float (&to)[N], const Matrix& from, bool float32, std::int64_t row,
+                            std::int64_t column) {
+  if (float32)
+    load<float>(to, from, row, column);
+  else
+    load<T>(to, from, row, column);
+}
+
 /// x + residual.
 template <class T, int N>
 __device__ void load_sum(const Parameters<T>& p, float (&sum)[N], std::int64_t row, std::int64_t column) {
-  load<T>(sum, p.x, row, column);
+  load_either<T>(sum, p.x, p.x_float32, row, column);
   if (!p.residual.data) return;
   float residual[N];
-  if (p.residual_float32)
-    load<float>(residual, p.residual, row, column);
-  else
-    load<T>(residual, p.residual, row, column);
+  load_either<T>(residual, p.residual, p.residual_float32, row, column);
 #pragma unroll
   for (int i = 0; i < N; ++i) sum[i] += residual[i];
 }
@@ -179,7 +185,7 @@ void run(ExecContext& exec, const RmsNormArgs& args) {
   for (const Tensor& tensor : {args.x, args.residual, args.z, args.residual_out, args.out}) {
     wide = wide && is_aligned(tensor, shape, piece);
   }
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+  dispatch_compute_dtype(args.out.dtype(), [&]<class T>(std::type_identity<T>) {
     const Parameters<T> p{as_matrix(args.x, shape),
                           as_matrix(args.residual, shape),
                           as_matrix(args.z, shape),
@@ -190,6 +196,7 @@ void run(ExecContext& exec, const RmsNormArgs& args) {
                           static_cast<int>(group),
                           static_cast<int>(shape[1] / group),
                           static_cast<float>(args.eps),
+                          args.x.dtype() == DType::float32,
                           args.residual.dtype() == DType::float32,
                           args.residual_out.dtype() == DType::float32,
                           args.norm_before_gate};

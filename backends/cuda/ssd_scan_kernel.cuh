@@ -28,6 +28,7 @@ template <int N, int heads, int stages>
 struct Shared {
   Stage<N, heads> stage[stages];
   Tile M[heads][2];  // of this chunk and the next; the outputs on their way out replace what was used
+  // At all of these every thread of a warp arrives: what it has read and written itself comes before.
   std::uint64_t loaded[stages], ready[stages], empty[stages];
 };
 
@@ -72,9 +73,7 @@ struct Scan : PanelScan<N, heads, with_outputs> {
     __device__ void wait_empty() const { Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1); }
     __device__ void wait_loaded() const { Arch::wait(loaded(), parity); }
     __device__ void wait_ready() const { Arch::wait(ready(), parity); }
-    __device__ void release() const {
-      if (threadIdx.x % 32 == 0) barrier_arrive(shared_address(&scan.memory.empty[stage]));
-    }
+    __device__ void release() const { barrier_arrive(shared_address(&scan.memory.empty[stage])); }
 
    private:
     __device__ void find() {
@@ -133,8 +132,7 @@ struct Scan : PanelScan<N, heads, with_outputs> {
       const float dt[2] = {time_step(raw[0], bias, l), time_step(raw[1], bias, l + 1)};
       cursor.wait_empty();
       weigh(dt, A, cursor.memory().weights[group]);
-      __syncwarp();
-      if (threadIdx.x % 32 == 0) barrier_arrive(cursor.ready());
+      barrier_arrive(cursor.ready());
     }
   }
 
@@ -423,8 +421,8 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
   if (threadIdx.x == 0) {
     for (int i = 0; i < Arch::stages; ++i) {
       barrier_init(shared_address(&memory.loaded[i]), Arch::fetch_arrivals);
-      barrier_init(shared_address(&memory.ready[i]), heads);
-      barrier_init(shared_address(&memory.empty[i]), heads * 4);
+      barrier_init(shared_address(&memory.ready[i]), heads * 32);
+      barrier_init(shared_address(&memory.empty[i]), heads * 128);
     }
     Arch::publish();
   }

@@ -67,11 +67,29 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
     load4(B[v], static_cast<const T*>(p.B) + b * p.B_strides[0] + group * p.B_strides[1] + n);
     load4(C[v], static_cast<const T*>(p.C) + b * p.C_strides[0] + group * p.C_strides[1] + n);
   }
+  // Few rows wait for memory, so all is read before anything is computed. Many are bound by the number of
+  // accesses, which one lane does best.
+  constexpr bool reads_ahead = rows <= 2;
   float dt = to_float(static_cast<const T*>(p.dt)[b * p.dt_strides[0] + head * p.dt_strides[1]]);
-  dt += p.dt_bias.at(head);
+  const float dt_bias = p.dt_bias.at(head), A = p.A.at(head);
+  const auto D_of = [&](int row) { return p.D.at(head, p.D_by_element ? row : 0); };
+  const auto z_of = [&](int row) {
+    if (!p.z) return 0.0f;
+    return to_float(
+        static_cast<const T*>(p.z)[b * p.z_strides[0] + head * p.z_strides[1] + row * p.z_strides[2]]);
+  };
+  float D[rows], z[rows];
+  if constexpr (reads_ahead) {
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+      const int row = min(first + r * rows_abreast, p.headdim - 1);
+      D[r] = D_of(row), z[r] = z_of(row);
+    }
+  }
+  dt += dt_bias;
   if (p.dt_softplus) dt = cuda::softplus_fast(dt);
   dt = dt < p.dt_min ? p.dt_min : dt > p.dt_max ? p.dt_max : dt;  // NaN stays NaN
-  const float decay = cuda::exp2_fast(cuda::log2_e * dt * p.A.at(head));
+  const float decay = cuda::exp2_fast(cuda::log2_e * dt * A);
 
 #pragma unroll
   for (int r = 0; r < rows; ++r) {
@@ -92,11 +110,9 @@ __global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_
 #pragma unroll
     for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     if (!valid || lane != 0) continue;
-    sum = fmaf(p.D.at(head, p.D_by_element ? row : 0), input[r], sum);
-    if (p.z) {
-      sum *= cuda::silu_fast(to_float(
-          static_cast<const T*>(p.z)[b * p.z_strides[0] + head * p.z_strides[1] + row * p.z_strides[2]]));
-    }
+    if constexpr (!reads_ahead) D[r] = D_of(row), z[r] = z_of(row);
+    sum = fmaf(D[r], input[r], sum);
+    if (p.z) sum *= cuda::silu_fast(z[r]);
     static_cast<T*>(p.out)[b * p.out_strides[0] + head * p.out_strides[1] + row * p.out_strides[2]] =
         from_float<T>(sum);
   }

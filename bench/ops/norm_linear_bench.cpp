@@ -13,8 +13,7 @@ struct Shape {
 Configuration<NormLinearArgs> make(parity::TensorPool& pool, DType dtype, const Shape& s) {
   constexpr std::int64_t width = 4;
   NormLinearArgs args;
-  args.x = pool.uniform(dtype, {s.rows, s.in_features}, -1, 1);
-  args.residual = pool.uniform(DType::float32, {s.rows, s.in_features}, -1, 1);
+  args.x = pool.uniform(DType::float32, {s.rows, s.in_features}, -1, 1);
   args.norm_weight = pool.uniform(DType::float32, {s.in_features}, 0.5, 1.5);
   args.weight = pool.uniform(dtype, {s.out_features, s.in_features}, -1, 1);
   args.weight_is_constant = true;
@@ -22,13 +21,12 @@ Configuration<NormLinearArgs> make(parity::TensorPool& pool, DType dtype, const 
   args.conv_weight = pool.uniform(DType::float32, {s.conv_dim, width}, -1, 1, {{1, 0}, 0});
   args.conv_bias = pool.uniform(DType::float32, {s.conv_dim}, -1, 1);
   args.conv_activation = Activation::silu;
-  args.residual_out = pool.poisoned(DType::float32, {s.rows, s.in_features});
   args.out = pool.poisoned(dtype, {s.rows, s.out_features});
   const double roundings = 14.0 + 2.0 * width + std::sqrt(static_cast<double>(s.in_features));
   return {args,
           {{"out", &NormLinearArgs::out, roundings}},
-          bytes_of({args.x, args.residual, args.norm_weight, args.weight, args.conv_state, args.conv_state,
-                    args.conv_weight, args.conv_bias, args.residual_out, args.out}),
+          bytes_of({args.x, args.norm_weight, args.weight, args.conv_state, args.conv_state, args.conv_weight,
+                    args.conv_bias, args.out}),
           2.0 * static_cast<double>(s.rows * s.in_features * s.out_features)};
 }
 

@@ -79,8 +79,6 @@ void project_step(ExecContext& exec, const StepInput& input, const StepProjectio
   }
   NormLinearArgs args;
   args.x = input.x;
-  args.residual = input.residual;
-  args.residual_out = input.residual_out;
   args.norm_weight = input.norm_weight;
   args.eps = input.norm_epsilon;
   args.weight = projection.weight.tensor;

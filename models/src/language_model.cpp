@@ -180,51 +180,20 @@ void LanguageModel::step(ExecContext& exec, const Tensor& ids, ModelCache& cache
                 ", but the cache has batch ", cache.batch());
   const Workspace::Scope scope(exec.workspace());
   const Dims shape{cache.batch(), m_config.d_model};
-  const Tensor x = exec.workspace().take_tensor(m_dtype, shape);
-  embedding(exec, {ids, m_embedding.tensor, x});
-  if (m_config.rms_norm)
-    step_rms_norm(exec, x, cache, logits);
-  else
-    step_layer_norm(exec, x, cache, logits);
-  ++cache.m_seqlen;
-}
-
-void LanguageModel::step_layer_norm(ExecContext& exec, const Tensor& x, const ModelCache& cache,
-                                    const Tensor& logits) const {
   const Tensor residual =
-      exec.workspace().take_tensor(m_config.residual_in_fp32 ? DType::float32 : m_dtype, x.shape());
-  const Tensor normed = exec.workspace().take_tensor(m_dtype, x.shape());
-  Pass::run_layers(
-      *this, exec, x, x, normed, [&](std::size_t i) { return m_layers[i].block ? residual : Tensor(); },
-      [&](std::size_t i, const Tensor& out) {
-        m_layers[i].block->step(exec, {normed, {}, {}, {}}, out, cache.m_layers[i]);
-      });
-  linear(exec, {normed, m_head.tensor, {}, logits, true});
-}
-
-/// Each norm goes along with the projection behind it.
-void LanguageModel::step_rms_norm(ExecContext& exec, const Tensor& x, const ModelCache& cache,
-                                  const Tensor& logits) const {
-  const auto take = [&](DType dtype) { return exec.workspace().take_tensor(dtype, x.shape()); };
-  const DType residual_dtype = m_config.residual_in_fp32 ? DType::float32 : m_dtype;
-  // What a block reads it must not overwrite: outputs and residuals alternate.
-  Tensor in = x, out = take(m_dtype), residual, sum = take(residual_dtype), free = take(residual_dtype);
+      exec.workspace().take_tensor(m_config.residual_in_fp32 ? DType::float32 : m_dtype, shape);
+  const Tensor normed = exec.workspace().take_tensor(m_dtype, shape);
+  embedding(exec, {ids, m_embedding.tensor, residual});
   for (std::size_t i = 0; i + 1 < m_layers.size(); ++i) {
-    m_layers[i].block->step(exec, {in, residual, sum, m_layers[i].norm.tensor, m_config.norm_epsilon}, out,
-                            cache.m_layers[i]);
-    std::swap(in, out);
-    residual = sum;
-    std::swap(sum, free);
+    const Layer& layer = m_layers[i];
+    if (!m_config.rms_norm) Pass::normalise(m_config, exec, layer, residual, {}, {}, normed);
+    const StepInput input = m_config.rms_norm ? StepInput{residual, layer.norm.tensor, m_config.norm_epsilon}
+                                              : StepInput{normed, {}};
+    layer.block->step(exec, input, residual, cache.m_layers[i]);
   }
-  NormLinearArgs head;
-  head.x = in;
-  head.residual = residual;
-  head.norm_weight = m_layers.back().norm.tensor;
-  head.eps = m_config.norm_epsilon;
-  head.weight = m_head.tensor;
-  head.weight_is_constant = true;
-  head.out = logits;
-  norm_linear(exec, head);
+  Pass::normalise(m_config, exec, m_layers.back(), residual, {}, {}, normed);
+  linear(exec, {normed, m_head.tensor, {}, logits, true});
+  ++cache.m_seqlen;
 }
 
 }  // namespace ophis

@@ -34,10 +34,11 @@ class LanguageModel::Pass {
     }
   }
 
- private:
+  /// A layer's norm of x + residual, the sum of which goes to `sum` if that is given.
   static void normalise(const LanguageModelConfig& config, ExecContext& exec, const Layer& layer,
                         const Tensor& x, const Tensor& residual, const Tensor& sum, const Tensor& out);
 
+ private:
   void check() const;
   void check_ids() const;
   /// The positions whose logits are wanted, rising or not; empty: all.

@@ -69,7 +69,7 @@ void Mamba::forward(ExecContext& exec, const Tensor& x, const Tensor& out, const
   linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, out});
 }
 
-void Mamba::step(ExecContext& exec, const StepInput& input, const Tensor& out,
+void Mamba::step(ExecContext& exec, const StepInput& input, const Tensor& residual,
                  const BlockState& state) const {
   const Workspace::Scope scope(exec.workspace());
   const std::int64_t batch = input.x.extent(0);
@@ -100,7 +100,7 @@ void Mamba::step(ExecContext& exec, const StepInput& input, const Tensor& out,
   update.dt_softplus = true;
   update.out = u;
   selective_state_update(exec, update);
-  linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, out, true});
+  linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, residual, true, true});
 }
 
 }  // namespace ophis

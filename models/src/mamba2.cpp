@@ -113,7 +113,7 @@ void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, cons
   linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out});
 }
 
-void Mamba2::step(ExecContext& exec, const StepInput& input, const Tensor& out,
+void Mamba2::step(ExecContext& exec, const StepInput& input, const Tensor& residual,
                   const BlockState& state) const {
   const Workspace::Scope scope(exec.workspace());
   const std::int64_t batch = input.x.extent(0);
@@ -134,7 +134,7 @@ void Mamba2::step(ExecContext& exec, const StepInput& input, const Tensor& out,
   ssd_state_update(exec, update);
   if (!gates_before_norm()) {
     if (m_config.rmsnorm) rms_norm(exec, gated_norm(y, projected.z));
-    return linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out, true});
+    return linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, residual, true, true});
   }
   NormLinearArgs project;
   project.x = y;
@@ -143,7 +143,8 @@ void Mamba2::step(ExecContext& exec, const StepInput& input, const Tensor& out,
   project.weight = m_out_proj.tensor;
   project.weight_is_constant = true;
   project.bias = m_out_proj_bias.tensor;
-  project.out = out;
+  project.accumulate = true;
+  project.out = residual;
   norm_linear(exec, project);
 }
 

@@ -18,6 +18,7 @@ struct Case {
   Layout layout;
   double low, high;  // of x
   bool parameters, residual, float32_residual;
+  bool float32_x = false;
 };
 
 const Case cases[] = {
@@ -28,6 +29,7 @@ const Case cases[] = {
     {"dim 64, strided rows", {2, 3, 64}, {{0, 2, 1}, 3}, -2, 2, true, false, false},
     {"dim 1000, residual in float32", {3, 1000}, {}, -2, 2, true, true, true},
     {"dim 1000, far from zero", {3, 1000}, {}, 30, 34, true, false, false},
+    {"dim 80, x in float32", {5, 80}, {}, -2, 2, true, false, false, true},
     {"no rows", {0, 8}, {}, -2, 2, true, true, true},
 };
 
@@ -35,7 +37,7 @@ Problem<LayerNormArgs> make_problem(TensorPool& pool, DType dtype, const Case& c
   const Dims dim{c.shape[c.shape.size() - 1]};
   const DType residual_dtype = c.float32_residual ? DType::float32 : dtype;
   LayerNormArgs args;
-  args.x = pool.uniform(dtype, c.shape, c.low, c.high, c.layout);
+  args.x = pool.uniform(c.float32_x ? DType::float32 : dtype, c.shape, c.low, c.high, c.layout);
   if (c.parameters) {
     args.weight = pool.uniform(dtype, dim, 0.5, 1.5);
     args.bias = pool.uniform(DType::float32, dim, -1, 1, {{}, 3});

@@ -18,7 +18,10 @@ Tensor as_matrix(const Tensor& tensor) {
 void run(ExecContext& exec, const LinearArgs& args) {
   if (as_matrix(args.x) && as_matrix(args.out)) return dispatch("linear", linear_impls(), exec, args);
   for (std::int64_t i = 0; i < args.x.extent(0); ++i) {
-    run(exec, {args.x.select(0, i), args.weight, args.bias, args.out.select(0, i)});
+    LinearArgs rows = args;
+    rows.x = args.x.select(0, i);
+    rows.out = args.out.select(0, i);
+    run(exec, rows);
   }
 }
 

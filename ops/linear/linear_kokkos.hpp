@@ -24,6 +24,7 @@ struct Kernel {
   Out* out;
   LinearShape shape;
   std::int64_t row_blocks;
+  bool accumulate;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const std::int64_t row_begin = item % row_blocks * block_rows;
@@ -62,7 +63,8 @@ struct Kernel {
     }
     for (int j = 0; j < N; ++j) {
       const float sum = reduce_add(sums[j]) + (bias ? bias[o + j] : 0.0f);
-      out[r * shape.ldout + o + j] = Out(sum);
+      Out& to = out[r * shape.ldout + o + j];
+      to = Out(accumulate ? static_cast<float>(to) + sum : sum);
     }
   }
 };
@@ -81,7 +83,8 @@ inline void run(ExecContext& exec, const LinearArgs& args) {
                      bias ? bias.data<float>() : nullptr,
                      args.out.data<Out>(),
                      shape,
-                     row_blocks};
+                     row_blocks,
+                     args.accumulate};
       for_each_item(space, "ophis::linear", row_blocks * out_blocks, kernel);
     });
   };

@@ -13,18 +13,22 @@ namespace {
 struct Case {
   const char* name;
   std::int64_t rows, in_features, out_features;
-  bool bias, float32_out;
+  bool bias, float32_out, accumulate;
   std::int64_t padding;  ///< unused elements after each row of x, weight and out
 };
 
 const Case cases[] = {
-    {"1 x 1 -> 1", 1, 1, 1, true, false, 0},
-    {"1 x 63 -> 65", 1, 63, 65, false, false, 0},
-    {"4 x 64 -> 33", 4, 64, 33, true, true, 0},
-    {"5 x 65 -> 17", 5, 65, 17, true, false, 3},
-    {"17 x 100 -> 40", 17, 100, 40, false, true, 8},
-    {"63 x 48 -> 1000", 63, 48, 1000, true, false, 0},
-    {"130 x 1000 -> 70", 130, 1000, 70, true, false, 1},
+    {"1 x 1 -> 1", 1, 1, 1, true, false, false, 0},
+    {"1 x 63 -> 65", 1, 63, 65, false, false, false, 0},
+    {"4 x 64 -> 33", 4, 64, 33, true, true, false, 0},
+    {"5 x 65 -> 17", 5, 65, 17, true, false, false, 3},
+    {"17 x 100 -> 40", 17, 100, 40, false, true, false, 8},
+    {"63 x 48 -> 1000", 63, 48, 1000, true, false, false, 0},
+    {"130 x 1000 -> 70", 130, 1000, 70, true, false, false, 1},
+    {"1 x 72 -> 40, added", 1, 72, 40, false, true, true, 0},
+    {"3 x 800 -> 25, added", 3, 800, 25, true, false, true, 8},
+    {"18 x 64 -> 48, added", 18, 64, 48, false, true, true, 8},
+    {"40 x 63 -> 33, added", 40, 63, 33, true, false, true, 1},
 };
 
 }  // namespace
@@ -38,10 +42,14 @@ void check_linear(ExecContext& exec, const Report& report) {
       args.x = pool.uniform(dtype, {c.rows, c.in_features}, -1, 1, layout);
       args.weight = pool.uniform(dtype, {c.out_features, c.in_features}, -1, 1, layout);
       if (c.bias) args.bias = pool.uniform(DType::float32, {c.out_features}, -1, 1);
-      args.out = pool.poisoned(c.float32_out ? DType::float32 : dtype, {c.rows, c.out_features}, layout);
+      const DType out_dtype = c.float32_out ? DType::float32 : dtype;
+      const Dims out_shape{c.rows, c.out_features};
+      args.accumulate = c.accumulate;
+      args.out = c.accumulate ? pool.uniform(out_dtype, out_shape, -4, 4, layout)
+                              : pool.poisoned(out_dtype, out_shape, layout);
       // A sum of n terms of either sign: errors add up like sqrt(n) roundings of the largest partial sum.
       const double roundings = 2.0 + std::sqrt(static_cast<double>(c.in_features));
-      problems.push_back({c.name, args, {{"out", &LinearArgs::out, roundings}}});
+      problems.push_back({c.name, args, {{"out", &LinearArgs::out, roundings, c.accumulate}}});
     }
     return problems;
   };

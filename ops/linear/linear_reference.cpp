@@ -11,6 +11,7 @@ void linear_reference(const LinearArgs& args) {
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t o = 0; o < out_features; ++o) {
       double sum = bias ? bias(o) : 0.0;
+      if (args.accumulate) sum += out(r, o);
       for (std::int64_t i = 0; i < in_features; ++i) sum += x(r, i) * weight(o, i);
       out.set(sum, r, o);
     }

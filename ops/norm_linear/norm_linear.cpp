@@ -25,11 +25,12 @@ void check_conv(const ArgumentChecker& check, const NormLinearArgs& args) {
   OPHIS_REQUIRE(args.conv_begin >= 0 && dim <= args.weight.extent(0) - args.conv_begin,
                 "norm_linear: the convolution takes outputs ", args.conv_begin, " to ", args.conv_begin + dim,
                 ", but there are ", args.weight.extent(0));
-  const DType dtype = args.x.dtype();
+  const DType dtype = args.weight.dtype();
   check.activation("conv_state", args.conv_state, {args.x.extent(0), dim, args.conv_state.extent(2)}, dtype);
   check.parameter("conv_weight", args.conv_weight, {dim, width});
   check.parameter("conv_bias", args.conv_bias, {dim});
   check.dtype("out", args.out, dtype);
+  OPHIS_REQUIRE(!args.accumulate, "norm_linear: a convolution cannot be added to what out holds");
 }
 
 }  // namespace
@@ -38,15 +39,13 @@ RmsNormArgs norm_of(const NormLinearArgs& args, const Tensor& normed) {
   RmsNormArgs norm;
   norm.x = args.x;
   norm.weight = args.norm_weight;
-  norm.residual = args.residual;
   norm.eps = args.eps;
-  norm.residual_out = args.residual_out;
   norm.out = normed;
   return norm;
 }
 
 LinearArgs linear_of(const NormLinearArgs& args, const Tensor& normed) {
-  return {normed, args.weight, args.bias, args.out, args.weight_is_constant};
+  return {normed, args.weight, args.bias, args.out, args.weight_is_constant, args.accumulate};
 }
 
 CausalConv1dUpdateArgs conv_of(const NormLinearArgs& args) {
@@ -61,7 +60,7 @@ CausalConv1dUpdateArgs conv_of(const NormLinearArgs& args) {
 
 void norm_linear_composed(ExecContext& exec, const NormLinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  const Tensor normed = exec.workspace().take_tensor(args.x.dtype(), args.x.shape());
+  const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
   rms_norm(exec, norm_of(args, normed));
   linear(exec, linear_of(args, normed));
   if (args.conv_state) causal_conv1d_update(exec, conv_of(args));
@@ -75,18 +74,16 @@ void norm_linear(ExecContext& exec, const NormLinearArgs& args) {
   check.rows("x", args.x);
   check.rank("weight", args.weight, 2);
   const Dims shape = args.x.shape();
-  const DType dtype = args.x.dtype();
+  const DType dtype = args.weight.dtype();
   const std::int64_t in_features = args.x.extent(-1), out_features = args.weight.extent(0);
-  check.activation("x", args.x, shape, dtype);
-  check.shape("residual", args.residual, shape);
-  check.dtype_or_float32("residual", args.residual, dtype);
+  check.compute_dtype("weight", args.weight);
+  check.shape("x", args.x, shape);
+  check.dtype_or_float32("x", args.x, dtype);
   check.parameter("norm_weight", args.norm_weight, {in_features});
   OPHIS_REQUIRE(std::isfinite(args.eps) && args.eps >= 0.0, "norm_linear: eps is ", args.eps,
                 ", but must be a finite number of at least 0");
   check.activation("weight", args.weight, {out_features, in_features}, dtype);
   check.parameter("bias", args.bias, {out_features});
-  check.shape("residual_out", args.residual_out, shape);
-  check.dtype_or_float32("residual_out", args.residual_out, dtype);
   Dims out_shape = shape;
   out_shape[out_shape.size() - 1] = out_features;
   check.shape("out", args.out, out_shape);
@@ -96,7 +93,7 @@ void norm_linear(ExecContext& exec, const NormLinearArgs& args) {
                   " must be dense, but its stride is ", tensor->stride(-1));
   }
   check_conv(check, args);
-  if (args.x.count() == 0) return;
+  if (args.x.count() == 0 || args.out.count() == 0) return;
   dispatch("norm_linear", norm_linear_impls(), exec, args);
 }
 

@@ -13,9 +13,11 @@ void check_norm(const char* op, ExecContext& exec, const RmsNormArgs& args) {
   check.given("out", args.out);
   check.rows("x", args.x);
   const Dims shape = args.x.shape();
-  const DType dtype = args.x.dtype();
+  const DType dtype = args.out.dtype();
   const std::int64_t dim = args.x.extent(-1);
-  check.activation("x", args.x, shape, dtype);
+  check.compute_dtype("out", args.out);
+  check.shape("x", args.x, shape);
+  check.dtype_or_float32("x", args.x, dtype);
   check.parameter("weight", args.weight, {dim});
   check.parameter("bias", args.bias, {dim});
   check.shape("residual", args.residual, shape);

@@ -14,13 +14,14 @@ enum class Center { none, mean };
 template <class T, int W>
 struct Input {
   Row x, residual, gate;
-  bool residual_float32;
+  bool x_float32, residual_float32;
 
+  KOKKOS_FUNCTION static Pack<W> load(const Row& row, bool float32, std::int64_t column, int count) {
+    return float32 ? row.load<float, W>(column, count) : row.load<T, W>(column, count);
+  }
   KOKKOS_FUNCTION Pack<W> sum(std::int64_t column, int count) const {
-    const Pack<W> value = x.load<T, W>(column, count);
-    if (!residual) return value;
-    return value +
-           (residual_float32 ? residual.load<float, W>(column, count) : residual.load<T, W>(column, count));
+    const Pack<W> value = load(x, x_float32, column, count);
+    return residual ? value + load(residual, residual_float32, column, count) : value;
   }
   KOKKOS_FUNCTION Pack<W> gated(Pack<W> sum, std::int64_t column, int count) const {
     return gate ? sum * silu(gate.load<T, W>(column, count)) : sum;
@@ -40,13 +41,14 @@ struct Normalize {
   const float* bias;    // (dim), or nullptr
   std::int64_t group, groups;
   float eps;
-  bool residual_float32, residual_out_float32, norm_before_gate;
+  bool x_float32, residual_float32, residual_out_float32, norm_before_gate;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const RowIndex row = shape[item / groups];
     const std::int64_t begin = item % groups * group;
     const std::int64_t end = begin + group;
-    const Input<T, W> input{x[row], residual[row], norm_before_gate ? Row() : z[row], residual_float32};
+    const Input<T, W> input{x[row], residual[row], norm_before_gate ? Row() : z[row], x_float32,
+                            residual_float32};
     const float mean = center == Center::mean ? total(input, begin, end) / static_cast<float>(group) : 0.0f;
     const float variance = squares(input, mean, begin, end) / static_cast<float>(group);
     write(input, row, mean, 1.0f / Kokkos::sqrt(variance + eps), begin, end);
@@ -95,7 +97,7 @@ void run(ExecContext& exec, const char* label, const RmsNormArgs& args) {
   const Tensor bias = as_dense_float32(exec, args.bias);
   const RowShape shape(args.x.shape());
   const std::int64_t group = args.group_size ? args.group_size : shape.length();
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
+  dispatch_compute_dtype(args.out.dtype(), [&]<class T>(std::type_identity<T>) {
     with_exec_space(exec, [&](const auto& space) {
       constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
       const Normalize<T, W, center> kernel{shape,
@@ -109,6 +111,7 @@ void run(ExecContext& exec, const char* label, const RmsNormArgs& args) {
                                            group,
                                            shape.length() / group,
                                            static_cast<float>(args.eps),
+                                           args.x.dtype() == DType::float32,
                                            args.residual.dtype() == DType::float32,
                                            args.residual_out.dtype() == DType::float32,
                                            args.norm_before_gate};

@@ -24,6 +24,7 @@ struct Case {
   bool weight, bias, residual, float32_residual;
   Gate gate;
   std::int64_t group_size;
+  bool float32_x = false;
 };
 
 const Case cases[] = {
@@ -36,6 +37,8 @@ const Case cases[] = {
     {"dim 65, norm before gate", {2, 2, 65}, slice, true, true, false, false, Gate::after_norm, 0},
     {"dim 1000, residual in float32", {3, 1000}, {}, true, false, true, true, Gate::none, 0},
     {"dim 1000, everything", {2, 2, 1000}, slice, true, true, true, false, Gate::before_norm, 250},
+    {"dim 37, x in float32", {3, 37}, {{}, 1}, true, false, false, false, Gate::none, 0, true},
+    {"dim 256, x in float32, gate", {2, 256}, {}, true, true, false, false, Gate::before_norm, 0, true},
     {"groups of 5", {2, 3, 35}, slice, true, false, false, false, Gate::before_norm, 5},
     {"groups of 64, norm before gate", {2, 1, 2, 3, 192}, {}, true, true, false, false, Gate::after_norm, 64},
     {"no rows", {0, 8}, {}, true, true, true, true, Gate::none, 0},
@@ -45,7 +48,7 @@ Problem<RmsNormArgs> make_problem(TensorPool& pool, DType dtype, const Case& c) 
   const Dims dim{c.shape[c.shape.size() - 1]};
   const DType residual_dtype = c.float32_residual ? DType::float32 : dtype;
   RmsNormArgs args;
-  args.x = pool.uniform(dtype, c.shape, -2, 2, c.layout);
+  args.x = pool.uniform(c.float32_x ? DType::float32 : dtype, c.shape, -2, 2, c.layout);
   if (c.weight) args.weight = pool.uniform(dtype, dim, 0.5, 1.5, {{}, 3});
   if (c.bias) args.bias = pool.uniform(DType::float32, dim, -1, 1);
   if (c.residual) {

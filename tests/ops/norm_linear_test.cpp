@@ -10,14 +10,12 @@ namespace {
 
 NormLinearArgs make_args(TensorPool& pool, DType dtype) {
   NormLinearArgs args;
-  args.x = pool.uniform(dtype, {3, 64}, -1, 1);
-  args.residual = pool.uniform(DType::float32, {3, 64}, -1, 1);
+  args.x = pool.uniform(DType::float32, {3, 64}, -1, 1);
   args.norm_weight = pool.uniform(DType::float32, {64}, 0, 2);
   args.weight = pool.uniform(dtype, {40, 64}, -1, 1);
   args.conv_state = pool.uniform(dtype, {3, 24, 3}, -1, 1);
   args.conv_weight = pool.uniform(DType::float32, {24, 4}, -1, 1);
   args.conv_begin = 8;
-  args.residual_out = pool.poisoned(DType::float32, {3, 64});
   args.out = pool.poisoned(dtype, {3, 40});
   return args;
 }
@@ -31,40 +29,32 @@ TEST_CASE("norm_linear gives a row the same bits alone") {
   TensorPool pool(1);
   const NormLinearArgs batch = make_args(pool, DType::bfloat16);
   NormLinearArgs alone = batch;
-  for (Tensor NormLinearArgs::*tensor : {&NormLinearArgs::x, &NormLinearArgs::residual}) {
-    alone.*tensor = (batch.*tensor).slice(0, 1, 2);
-  }
+  alone.x = batch.x.slice(0, 1, 2);
   alone.conv_state = pool.clone(batch.conv_state.slice(0, 1, 2));
-  alone.residual_out = pool.poisoned(DType::float32, {1, 64});
   alone.out = pool.poisoned(DType::bfloat16, {1, 40});
   norm_linear(exec, batch);
   norm_linear(exec, alone);
   CHECK(test::same_bits(alone.out, batch.out.slice(0, 1, 2)));
   CHECK(test::same_bits(alone.conv_state, batch.conv_state.slice(0, 1, 2)));
-  CHECK(test::same_bits(alone.residual_out, batch.residual_out.slice(0, 1, 2)));
 }
 
-TEST_CASE("norm_linear of no rows does nothing, and one of no outputs still adds the residual") {
+TEST_CASE("norm_linear of no rows or no outputs does nothing") {
   ExecContext exec(test::device());
   TensorPool pool(3);
   const NormLinearArgs some = make_args(pool, DType::float32);
   NormLinearArgs none = some;
   for (Tensor NormLinearArgs::*tensor :
-       {&NormLinearArgs::x, &NormLinearArgs::residual, &NormLinearArgs::conv_state,
-        &NormLinearArgs::residual_out, &NormLinearArgs::out}) {
+       {&NormLinearArgs::x, &NormLinearArgs::conv_state, &NormLinearArgs::out}) {
     none.*tensor = (some.*tensor).slice(0, 0, 0);
   }
   norm_linear(exec, none);
 
-  norm_linear(exec, some);
   NormLinearArgs blind = some;
   blind.weight = some.weight.slice(0, 0, 0);
   blind.conv_state = blind.conv_weight = Tensor();
   blind.conv_begin = 0;
   blind.out = pool.poisoned(DType::float32, {3, 0});
-  blind.residual_out = pool.poisoned(DType::float32, {3, 64});
   norm_linear(exec, blind);
-  CHECK(test::same_bits(blind.residual_out, some.residual_out));
 }
 
 TEST_CASE("norm_linear names what is wrong with its arguments") {
@@ -88,6 +78,9 @@ TEST_CASE("norm_linear names what is wrong with its arguments") {
                     "norm_linear: conv_state is float32 (3, 24, 2), but conv_weight float32 (24, 4) needs at "
                     "least 3 inputs");
   bad = good;
-  bad.residual = pool.uniform(DType::float32, {3, 65}, -1, 1);
-  CHECK_THROWS_WITH(norm_linear(exec, bad), "norm_linear: residual has shape (3, 65), but must have (3, 64)");
+  bad.accumulate = true;
+  CHECK_THROWS_WITH(norm_linear(exec, bad), "norm_linear: a convolution cannot be added to what out holds");
+  bad = good;
+  bad.x = pool.uniform(DType::bfloat16, {3, 64}, -1, 1);
+  CHECK_THROWS_WITH(norm_linear(exec, bad), "norm_linear: x is bfloat16, but must be float32");
 }

@@ -101,8 +101,8 @@ TEST_CASE("rms_norm names what is wrong with its arguments") {
   bad.residual = pool.uniform(DType::float16, {2, 12}, 0, 1);
   CHECK_THROWS_WITH(rms_norm(exec, bad), "rms_norm: residual is float16, but must be bfloat16 or float32");
   bad = good;
-  bad.out = pool.poisoned(DType::float32, {2, 12});
-  CHECK_THROWS_WITH(rms_norm(exec, bad), "rms_norm: out is float32, but must be bfloat16");
+  bad.out = pool.poisoned(DType::float16, {2, 12});
+  CHECK_THROWS_WITH(rms_norm(exec, bad), "rms_norm: x is bfloat16, but must be float16 or float32");
   bad = good;
   bad.group_size = 5;
   CHECK_THROWS_WITH(rms_norm(exec, bad), "rms_norm: group_size is 5, but must divide the row of 12");

@@ -293,7 +293,7 @@ OPHIS_API ophis_status ophis_embedding(ophis_context* context, const ophis_embed
 /// taken over a row.
 typedef struct ophis_layer_norm_args {
   size_t size;
-  const ophis_tensor* x;         ///< (rows..., dim) T, dim >= 1, one to six axes
+  const ophis_tensor* x;         ///< (rows..., dim) T or float32, dim >= 1, one to six axes
   const ophis_tensor* weight;    ///< (dim) any compute dtype, or NULL: ones
   const ophis_tensor* bias;      ///< (dim) any compute dtype, or NULL
   const ophis_tensor* residual;  ///< (rows..., dim) T or float32, or NULL
@@ -301,12 +301,13 @@ typedef struct ophis_layer_norm_args {
 
   /// (rows..., dim) T or float32: s, or NULL; may be the memory of residual
   const ophis_tensor* residual_out;
-  const ophis_tensor* out;  ///< (rows..., dim) T; may be x
+  const ophis_tensor* out;  ///< (rows..., dim) T; may be an x of T
 } ophis_layer_norm_args;
 OPHIS_API ophis_status ophis_layer_norm_args_init(ophis_layer_norm_args* args, size_t size);
 OPHIS_API ophis_status ophis_layer_norm(ophis_context* context, const ophis_layer_norm_args* args);
 
-/// out[r, o] = bias[o] + sum_i x[r, i] * weight[o, i], summed in float32
+/// out[r, o] = bias[o] + sum_i x[r, i] * weight[o, i], summed in float32, added to what out holds with
+/// accumulate
 typedef struct ophis_linear_args {
   size_t size;
   const ophis_tensor* x;  ///< (rows..., in) T; the last axis dense; fastest if the rows are evenly spaced
@@ -314,6 +315,7 @@ typedef struct ophis_linear_args {
   const ophis_tensor* bias;    ///< (out) any compute dtype, or NULL
   int32_t weight_is_constant;  ///< the caller's word that no op still queued writes to weight: a GPU may then
                                ///< read it ahead of x
+  int32_t accumulate;          ///< adds to what out holds
 
   const ophis_tensor* out;  ///< (rows..., out) T or float32; as x; must not overlap x
 } ophis_linear_args;
@@ -331,19 +333,19 @@ typedef struct ophis_mask_positions_args {
 OPHIS_API ophis_status ophis_mask_positions_args_init(ophis_mask_positions_args* args, size_t size);
 OPHIS_API ophis_status ophis_mask_positions(ophis_context* context, const ophis_mask_positions_args* args);
 
-/// What a step of generation does in front of a block's recurrence: s = x + residual;  n = s / sqrt(mean(s^2)
-/// + eps) * norm_weight;  out = n weight^T + bias, of which the outputs from conv_begin on, as many as
-/// conv_weight has channels, are the input of a step of the convolution and then its output. n may be rounded
-/// to T.
+/// What a step of generation does around a linear layer of a block: n = x / sqrt(mean(x^2) + eps) *
+/// norm_weight;  out = n weight^T + bias, added to what out holds with accumulate. Of the outputs those from
+/// conv_begin on, as many as conv_weight has channels, are the input of a step of the convolution and then
+/// its output. n, or n but for the root, may be rounded to T.
 typedef struct ophis_norm_linear_args {
   size_t size;
-  const ophis_tensor* x;            ///< (rows..., in) T; the last axis dense
-  const ophis_tensor* residual;     ///< (rows..., in) T or float32, or NULL
+  const ophis_tensor* x;            ///< (rows..., in) T or float32; the last axis dense
   const ophis_tensor* norm_weight;  ///< (in) any compute dtype, or NULL: ones
   double eps;                       ///< default 1e-5
   const ophis_tensor* weight;       ///< (out, in) T; the last axis dense
   const ophis_tensor* bias;         ///< (out) any compute dtype, or NULL
-  int32_t weight_is_constant;       ///< as in ophis_linear_args
+  int32_t weight_is_constant;       ///< as in ophis_linear_args, of norm_weight, too
+  int32_t accumulate;               ///< as in ophis_linear_args; not with a convolution
   const ophis_tensor* conv_state;   ///< (rows, conv_dim, state_len) T, state_len >= width - 1, in and out; or
                                     ///< NULL: no convolution. With it x is (rows, in)
   const ophis_tensor* conv_weight;  ///< (conv_dim, width) any compute dtype; given if conv_state is
@@ -351,8 +353,6 @@ typedef struct ophis_norm_linear_args {
   ophis_activation_kind conv_activation;  ///< default OPHIS_IDENTITY
   int64_t conv_begin;                     ///< default 0
 
-  const ophis_tensor*
-      residual_out;         ///< (rows..., in) T or float32: s, or NULL; must not overlap residual or x
   const ophis_tensor* out;  ///< (rows..., out) T or, without convolution, float32; the last axis dense;
                             ///< must not overlap x
 } ophis_norm_linear_args;
@@ -364,7 +364,7 @@ OPHIS_API ophis_status ophis_norm_linear(ophis_context* context, const ophis_nor
 /// with norm_before_gate.
 typedef struct ophis_rms_norm_args {
   size_t size;
-  const ophis_tensor* x;         ///< (rows..., dim) T, dim >= 1, one to six axes
+  const ophis_tensor* x;         ///< (rows..., dim) T or float32, dim >= 1, one to six axes
   const ophis_tensor* weight;    ///< (dim) any compute dtype, or NULL: ones
   const ophis_tensor* bias;      ///< (dim) any compute dtype, or NULL
   const ophis_tensor* residual;  ///< (rows..., dim) T or float32, or NULL
@@ -375,7 +375,7 @@ typedef struct ophis_rms_norm_args {
 
   /// (rows..., dim) T or float32: s, or NULL; may be the memory of residual
   const ophis_tensor* residual_out;
-  const ophis_tensor* out;  ///< (rows..., dim) T; may be x or z
+  const ophis_tensor* out;  ///< (rows..., dim) T; may be z, or an x of T
 } ophis_rms_norm_args;
 OPHIS_API ophis_status ophis_rms_norm_args_init(ophis_rms_norm_args* args, size_t size);
 OPHIS_API ophis_status ophis_rms_norm(ophis_context* context, const ophis_rms_norm_args* args);

@@ -8,8 +8,9 @@ template <>
 struct Mapping<ophis_linear_args> {
   using From = ophis_linear_args;
   using To = LinearArgs;
-  static constexpr std::tuple members{OPHIS_C_MEMBER(x), OPHIS_C_MEMBER(weight), OPHIS_C_MEMBER(bias),
-                                      OPHIS_C_MEMBER(weight_is_constant), OPHIS_C_MEMBER(out)};
+  static constexpr std::tuple members{OPHIS_C_MEMBER(x),          OPHIS_C_MEMBER(weight),
+                                      OPHIS_C_MEMBER(bias),       OPHIS_C_MEMBER(weight_is_constant),
+                                      OPHIS_C_MEMBER(accumulate), OPHIS_C_MEMBER(out)};
 };
 
 }  // namespace ophis::c

@@ -9,18 +9,17 @@ struct Mapping<ophis_norm_linear_args> {
   using From = ophis_norm_linear_args;
   using To = NormLinearArgs;
   static constexpr std::tuple members{OPHIS_C_MEMBER(x),
-                                      OPHIS_C_MEMBER(residual),
                                       OPHIS_C_MEMBER(norm_weight),
                                       OPHIS_C_MEMBER(eps),
                                       OPHIS_C_MEMBER(weight),
                                       OPHIS_C_MEMBER(bias),
                                       OPHIS_C_MEMBER(weight_is_constant),
+                                      OPHIS_C_MEMBER(accumulate),
                                       OPHIS_C_MEMBER(conv_state),
                                       OPHIS_C_MEMBER(conv_weight),
                                       OPHIS_C_MEMBER(conv_bias),
                                       OPHIS_C_MEMBER(conv_activation),
                                       OPHIS_C_MEMBER(conv_begin),
-                                      OPHIS_C_MEMBER(residual_out),
                                       OPHIS_C_MEMBER(out)};
 };
 

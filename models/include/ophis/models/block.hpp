@@ -26,10 +26,8 @@ struct BlockState {
 /// What a step of a block starts from: its input, or what the RMSNorm in front of the block takes, which then
 /// goes along with the block's projection (norm_linear).
 struct StepInput {
-  Tensor x;             ///< (batch, d_model) of the block's dtype
-  Tensor residual;      ///< (batch, d_model) of the block's dtype or float32, or none: added to x
-  Tensor residual_out;  ///< the same, or none: x + residual; must not overlap the others
-  Tensor norm_weight;   ///< (d_model) any compute dtype; none: no norm, x is the block's input
+  Tensor x;            ///< (batch, d_model) of the block's dtype or, with a norm, float32
+  Tensor norm_weight;  ///< (d_model) any compute dtype; none: no norm, x is the block's input
   double norm_epsilon = 1e-5;
 };
 
@@ -50,8 +48,9 @@ class Block {
   virtual void forward(ExecContext& exec, const Tensor& x, const Tensor& out,
                        const BlockState* state = nullptr, const Tensor& attention_mask = {}) const = 0;
 
-  /// The next position: `out` is (batch, d_model), elsewhere than the input; advances `state`.
-  virtual void step(ExecContext& exec, const StepInput& input, const Tensor& out,
+  /// The next position, added to `residual` (batch, d_model), of the block's dtype or float32, which may be
+  /// the memory of the input; advances `state`.
+  virtual void step(ExecContext& exec, const StepInput& input, const Tensor& residual,
                     const BlockState& state) const = 0;
 };
 
@@ -69,7 +68,7 @@ class Mamba final : public Block {
                         DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
                const Tensor& attention_mask = {}) const override;
-  void step(ExecContext& exec, const StepInput& input, const Tensor& out,
+  void step(ExecContext& exec, const StepInput& input, const Tensor& residual,
             const BlockState& state) const override;
 
  private:
@@ -96,7 +95,7 @@ class Mamba2 final : public Block {
                         DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
                const Tensor& attention_mask = {}) const override;
-  void step(ExecContext& exec, const StepInput& input, const Tensor& out,
+  void step(ExecContext& exec, const StepInput& input, const Tensor& residual,
             const BlockState& state) const override;
 
  private:

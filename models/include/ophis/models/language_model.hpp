@@ -106,10 +106,6 @@ class LanguageModel {
   };
   class Pass;
 
-  void step_layer_norm(ExecContext& exec, const Tensor& x, const ModelCache& cache,
-                       const Tensor& logits) const;
-  void step_rms_norm(ExecContext& exec, const Tensor& x, const ModelCache& cache, const Tensor& logits) const;
-
   LanguageModel(const LanguageModelConfig& config, DType dtype, Device device)
       : m_config(config), m_dtype(dtype), m_device(device) {}
   void add_layer(const ParameterSource& source, std::unique_ptr<Block> block);

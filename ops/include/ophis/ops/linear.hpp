@@ -6,7 +6,7 @@
 
 namespace ophis {
 
-/// out[r, o] = bias[o] + sum_i x[r, i] * weight[o, i]
+/// out[r, o] = bias[o] + sum_i x[r, i] * weight[o, i], added to what out holds with `accumulate`
 ///
 /// T is one of float32, bfloat16, float16; accumulation is float32.
 struct LinearArgs {
@@ -17,6 +17,7 @@ struct LinearArgs {
 
   /// The caller's word that no op still queued writes to weight: a GPU may then read it ahead of x.
   bool weight_is_constant = false;
+  bool accumulate = false;  ///< out is an input, too: a residual, say
 };
 
 /// Throws Error(invalid_argument) on shapes, strides or dtypes other than documented.

@@ -1,4 +1,5 @@
-// What a step of generation does in front of a block's recurrence: norm, projection, short convolution.
+// What a step of generation does around a linear layer of a block: norm, projection, then the short
+// convolution or the residual sum.
 #pragma once
 
 #include <cstdint>
@@ -9,21 +10,22 @@
 
 namespace ophis {
 
-/// s = x + residual;  n = s / sqrt(mean(s^2) + eps) * norm_weight, the mean taken over a row (rms_norm);
-/// out = n weight^T + bias (linear), of which the outputs from conv_begin on, as many as conv_weight has
-/// channels, are the input of a step of the convolution and then its output (causal_conv1d_update).
+/// n = x / sqrt(mean(x^2) + eps) * norm_weight, the mean taken over a row (rms_norm);
+/// out = n weight^T + bias, added to what out holds with `accumulate` (linear). Of the outputs those from
+/// conv_begin on, as many as conv_weight has channels, are the input of a step of the convolution and then
+/// its output (causal_conv1d_update).
 ///
-/// T is one of float32, bfloat16, float16; arithmetic is float32. n may be rounded to T. For few rows a GPU
-/// does the convolution in the product's kernel.
+/// T is one of float32, bfloat16, float16; arithmetic is float32. n, or n but for the root, may be rounded to
+/// T. For few rows a GPU does all this in one kernel.
 struct NormLinearArgs {
-  Tensor x;            ///< (rows..., in) T; the last axis dense
-  Tensor residual;     ///< (rows..., in) T or float32, or none
+  Tensor x;            ///< (rows..., in) T or float32; the last axis dense
   Tensor norm_weight;  ///< (in) any compute dtype, or none: ones
   double eps = 1e-5;
 
   Tensor weight;                    ///< (out, in) T; the last axis dense
   Tensor bias;                      ///< (out) any compute dtype, or none
-  bool weight_is_constant = false;  ///< as in LinearArgs
+  bool weight_is_constant = false;  ///< as in LinearArgs, of norm_weight, too
+  bool accumulate = false;          ///< as in LinearArgs; not with a convolution
 
   Tensor
       conv_state;  ///< (rows, conv_dim, state_len) T, state_len >= width - 1, as in CausalConv1dUpdateArgs,
@@ -33,9 +35,7 @@ struct NormLinearArgs {
   Activation conv_activation = Activation::identity;
   std::int64_t conv_begin = 0;
 
-  Tensor residual_out;  ///< (rows..., in) T or float32: s, or none; must not overlap residual or x
-  Tensor out;           ///< (rows..., out) T or, without convolution, float32; the last axis dense; must not
-                        ///< overlap x
+  Tensor out;  ///< (rows..., out) T or, without convolution, float32; the last axis dense; must not overlap x
 };
 
 /// Throws Error(invalid_argument) on shapes, strides, dtypes or values other than documented.

@@ -15,7 +15,7 @@ namespace ophis {
 /// T is one of float32, bfloat16, float16; arithmetic is float32. (rows..., dim) is one to six axes of any
 /// strides; the row is the last one, and all such tensors have the shape of x.
 struct RmsNormArgs {
-  Tensor x;         ///< (rows..., dim) T, dim >= 1
+  Tensor x;         ///< (rows..., dim) T or float32, dim >= 1
   Tensor weight;    ///< (dim) any compute dtype, or none: ones
   Tensor bias;      ///< (dim) any compute dtype, or none
   Tensor residual;  ///< (rows..., dim) T or float32, or none: added to x before anything else
@@ -25,7 +25,7 @@ struct RmsNormArgs {
   std::int64_t group_size = 0;    ///< elements under one mean, a divisor of dim; 0: the whole row
 
   Tensor residual_out;  ///< (rows..., dim) T or float32: s, or none; may be the memory of residual
-  Tensor out;           ///< (rows..., dim) T; may be x or z
+  Tensor out;           ///< (rows..., dim) T; may be z, or an x of T
 };
 
 /// Throws Error(invalid_argument) on shapes, dtypes or values other than documented.
