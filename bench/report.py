@@ -30,7 +30,9 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def floors(results: dict) -> str:
-    found = results["ops"]["floors"]
+    found = results["ops"]["floors"] if results.get("ops") else results["models"][0]["floors"]
+    if not isinstance(found["gemm_gflop_s"], dict):
+        found = {**found, "gemm_gflop_s": {results["models"][0]["dtype"]: found["gemm_gflop_s"]}}
     gemm = ", ".join(f"{dtype} {value / 1e3:.1f}" for dtype, value in found["gemm_gflop_s"].items())
     return (
         f"Floors of the run: copy {found['copy_gb_s']:.0f} GB/s, read {found['read_gb_s']:.0f} GB/s, GEMM {gemm} TFLOP/s."
@@ -112,15 +114,18 @@ def short(row: dict) -> str:
 
 
 def plot(results: dict, path: Path) -> None:
-    """Beside peers where there are any, else beside the floor."""
+    """Beside peers where there are any, else beside the floor. Only models, where only they were measured."""
     peer_ops = results.get("peer_ops", {}).get("results", [])
     decoded = [m for m in results["models"] if m["batch"] == 1]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2), layout="constrained")
+    if results.get("ops"):
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2), layout="constrained")
+    else:
+        figure, right = pyplot.subplots(figsize=(5, 2.2), layout="constrained")
     if peer_ops:
         labels = [short(row) for row in peer_ops]
         bars(left, "Times as fast as the peer", labels, {"": ([row["ratio"] for row in peer_ops], OPHIS)})
         left.axvline(1.0, color="black", linewidth=0.6)
-    else:
+    elif results.get("ops"):
         rows = [row for row in results["ops"]["results"] if row["status"] == "ok" and row["dtype"] == "float32"][:16]
         values = [row["percent_of_copy"] for row in rows]
         bars(left, "Percent of the copy bandwidth, float32", [short(row) for row in rows], {"": (values, OPHIS)})
@@ -149,7 +154,9 @@ def section(device: str, path: Path) -> str:
             "Ops beside their peers, in one process, in turns, the L2 cache overwritten before each call:",
             peer_ops_table(results),
         ]
-    parts += ["All ops:", "<details><summary>Table</summary>", ops_table(results), "</details>", "Commands:"]
+    if results.get("ops"):
+        parts += ["All ops:", "<details><summary>Table</summary>", ops_table(results), "</details>"]
+    parts.append("Commands:")
     parts.append("```sh\n" + "\n".join(results["commands"]) + "\n```")
     return "\n\n".join(parts)
 

@@ -21,6 +21,7 @@ using cuda::store4;
 using cuda::to_float;
 
 constexpr int threads = 128;
+constexpr int blocks_abreast = 9;  // on a multiprocessor, where a thread has many rows
 
 struct Params {
   void* state;
@@ -38,7 +39,8 @@ struct Params {
 /// A block has threads / lanes rows abreast, `rows` times. dstate = 4 lanes vectors. Grid: (blocks of
 /// headdim, nheads, batch).
 template <class T, class S, int lanes, int vectors, int rows>
-__global__ void __launch_bounds__(threads) ssd_state_update_kernel(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(threads, blocks_abreast)
+    ssd_state_update_kernel(const __grid_constant__ Params p) {
   constexpr int rows_abreast = threads / lanes;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes;
   const int first = static_cast<int>(blockIdx.x) * rows * rows_abreast + thread / lanes;

@@ -186,7 +186,9 @@ Floors measure_floors(ExecContext& exec, const std::vector<DType>& dtypes) {
     measure_cpu_memory(exec, floors);
   else
     measure_gpu_memory(exec, floors);
-  for (const DType dtype : dtypes) floors.gemm_gflop_s[dtype] = measure_gemm(exec, dtype, {512, 768, 3352});
+  const bool on_cpu = exec.device().type == DeviceType::cpu;
+  const GemmShape shape = on_cpu ? GemmShape{512, 768, 3352} : GemmShape{2048, 2560, 10576};
+  for (const DType dtype : dtypes) floors.gemm_gflop_s[dtype] = measure_gemm(exec, dtype, shape);
   return floors;
 }
 
