@@ -14,10 +14,13 @@ MAY_INCLUDE = {
     "ops": {"core": "public", "ops": "all"},
     "backends": {"core": "public", "ops": "all", "backends": "all"},
     "models": {"core": "public", "ops": "public", "models": "all"},
-    "interfaces": {"core": "public", "ops": "public", "models": "public", "bench": "all", "interfaces": "all"},
-    "examples": {"core": "public", "ops": "public", "models": "public", "examples": "all"},
+    "hub": {"core": "public", "hub": "all"},
+    "interfaces": {"core": "public", "ops": "public", "models": "public", "hub": "public", "bench": "all",
+                   "interfaces": "all"},
+    "examples": {"core": "public", "ops": "public", "models": "public", "hub": "public", "examples": "all"},
     "bench": {"core": "public", "ops": "all", "models": "public", "bench": "all"},
-    "tests": {"core": "all", "ops": "all", "models": "all", "interfaces": "all", "bench": "all", "tests": "all"},
+    "tests": {"core": "all", "ops": "all", "models": "all", "hub": "all", "interfaces": "all", "bench": "all",
+              "tests": "all"},
 }
 # The files of core that speak to a GPU's runtime.
 GPU_RUNTIME = re.compile(r"^core/(?:src/(?:gpu_)?cuda|include/ophis/core/cuda\.hpp)")

@@ -37,7 +37,7 @@ install_packages() {
 # set_up PACKAGE...: from a bare system to a configured build folder; PACKAGEs are needed besides the usual ones.
 set_up() {
   install_packages g++ cmake ninja-build ccache ca-certificates python3 python3-venv python3-pip libeigen3-dev \
-    nlohmann-json3-dev libcli11-dev libfmt-dev libutf8proc-dev libpcre2-dev libdnnl-dev doctest-dev "$@"
+    nlohmann-json3-dev libcli11-dev libfmt-dev libutf8proc-dev libpcre2-dev libdnnl-dev libcurl4-openssl-dev libssl-dev doctest-dev "$@"
   local options=()
   if command -v ccache >/dev/null; then
     options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)

@@ -20,6 +20,7 @@ Command add_detokenize(CLI::App& program);
 Command add_perplexity(CLI::App& program);
 Command add_info(CLI::App& program);
 Command add_check(CLI::App& program);
+Command add_download(CLI::App& program);
 // Below `ophis bench`.
 Command add_bench_ops(CLI::App& bench);
 Command add_bench_model(CLI::App& bench);

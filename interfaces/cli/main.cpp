@@ -21,10 +21,10 @@ bool wants_json(int argc, char** argv) {
 int run_program(CLI::App& program, int argc, char** argv) {
   CLI::App* const bench = program.add_subcommand("bench", "Measure speed: ops, model");
   bench->require_subcommand(1);
-  const std::vector<Command> commands{
-      add_generate(program),   add_logits(program),     add_tokenize(program),
-      add_detokenize(program), add_perplexity(program), add_info(program),
-      add_check(program),      add_bench_ops(*bench),   add_bench_model(*bench)};
+  const std::vector<Command> commands{add_generate(program),   add_logits(program),     add_tokenize(program),
+                                      add_detokenize(program), add_perplexity(program), add_info(program),
+                                      add_check(program),      add_download(program),   add_bench_ops(*bench),
+                                      add_bench_model(*bench)};
   program.parse(argc, argv);
   const auto chosen = std::find_if(commands.begin(), commands.end(),
                                    [](const Command& command) { return command.app->parsed(); });
@@ -45,7 +45,9 @@ int main(int argc, char** argv) {
       "with\n"
       "--json also to stdout as {\"error\": {\"code\", \"message\"}}.\n\n"
       "Environment: OPHIS_MODELS (folder of the bundled models), OMP_NUM_THREADS (CPU threads),\n"
-      "OPHIS_VERBOSE=1 (prints which implementation of an op ran).\n\n"
+      "OPHIS_VERBOSE=1 (prints which implementation of an op ran); of the Hugging Face hub see `ophis "
+      "download "
+      "--help`.\n\n"
       "Start here:\n"
       "  ophis generate --prompt \"ROMEO:\"");
   try {

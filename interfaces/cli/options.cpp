@@ -1,5 +1,7 @@
 #include "interfaces/cli/options.hpp"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -101,22 +103,34 @@ void StateDTypeOption::add_to(CLI::App& command) {
 
 void ModelOption::add_to(CLI::App& command) {
   command.add_option("--model", name,
-                     "Folder with config.json, weights and tokenizer.json, or a bundled model: mamba-tiny, "
-                     "mamba2-tiny (default)");
+                     "Folder with config.json, weights and tokenizer.json; a bundled model: mamba-tiny, "
+                     "mamba2-tiny (default); or a model of the Hugging Face hub, as OWNER/NAME");
+  command.add_option("--revision", revision,
+                     "Branch, tag or commit of a model of the hub (default: main); also OWNER/NAME@REVISION");
 }
 
-std::filesystem::path ModelOption::folder() const {
+std::filesystem::path resolve_with_progress(const std::string& name, ResolveOptions options) {
+  ProgressLine line;
+  options.progress = [&](const DownloadProgress& progress) {
+    line.show(fmt::format("downloading {}", progress.file), progress.done_bytes, progress.total_bytes,
+              fmt::format("{} of {}", format_bytes(progress.done_bytes), format_bytes(progress.total_bytes)));
+  };
+  return resolve_model(name, options);
+}
+
+std::filesystem::path ModelOption::folder(ModelFiles files) const {
   std::error_code error;
-  if (!name.empty() && std::filesystem::exists(name, error)) return name;
   const std::string wanted = name.empty() ? default_model : name;
-  if (wanted.find('/') == std::string::npos) {
+  if (wanted.find('/') == std::string::npos && revision.empty() && !std::filesystem::exists(name, error)) {
     if (std::filesystem::path bundled = find_bundled(wanted); !bundled.empty()) return bundled;
+    if (!name.empty()) {
+      fail(ErrorCode::not_found, "--model: there is no folder '", name,
+           "', nor a bundled model of that name; models of the hub are named OWNER/NAME");
+    }
+    fail(ErrorCode::not_found, "the bundled model ", default_model,
+         " is not there; name a folder by --model, or the folder of the bundled models by OPHIS_MODELS");
   }
-  if (!name.empty()) {
-    fail(ErrorCode::not_found, "--model: there is no folder '", name, "', nor a bundled model of that name");
-  }
-  fail(ErrorCode::not_found, "the bundled model ", default_model,
-       " is not there; name a folder by --model, or the folder of the bundled models by OPHIS_MODELS");
+  return resolve_with_progress(wanted, {.revision = revision, .files = files});
 }
 
 LanguageModel ModelOption::load(DType dtype, Device device) const {
@@ -131,11 +145,15 @@ LanguageModel ModelOption::load(DType dtype, Device device) const {
 }
 
 void TokenizerOption::add_to(CLI::App& command) {
-  command.add_option("--tokenizer", path, "A tokenizer.json, or a folder with one (default: the model's)");
+  command.add_option(
+      "--tokenizer", name,
+      "A tokenizer.json, a folder with one, or a model of the hub that has one (default: the model's)");
 }
 
 Tokenizer TokenizerOption::load(const ModelOption& model) const {
-  return Tokenizer::from_file(path.empty() ? model.folder() : std::filesystem::path(path));
+  const ModelFiles files = ModelFiles::tokenizer;
+  return Tokenizer::from_file(name.empty() ? model.folder(files)
+                                           : resolve_with_progress(name, {.files = files}));
 }
 
 std::string read_text(const std::string& path) {

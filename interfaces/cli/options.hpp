@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ophis/core/exec_context.hpp"
+#include "ophis/hub/resolve_model.hpp"
 #include "ophis/models/language_model.hpp"
 #include "ophis/models/tokenizer.hpp"
 
@@ -46,21 +47,25 @@ struct StateDTypeOption {
   DType value() const { return parse_dtype(name); }
 };
 
-/// --model
+/// resolve_model, with a line on stderr that shows the progress of a download.
+std::filesystem::path resolve_with_progress(const std::string& name, ResolveOptions options);
+
+/// --model and --revision
 struct ModelOption {
-  std::string name;
+  std::string name, revision;
 
   void add_to(CLI::App& command);
-  /// The folder as given, or the bundled model of that name; without --model the default one.
-  /// Throws Error(not_found).
-  std::filesystem::path folder() const;
+  /// The folder as given, the bundled model of that name, or the model of that id on the hub, whose files are
+  /// downloaded if they are not in the cache; without --model the default bundled one. Throws as
+  /// resolve_model.
+  std::filesystem::path folder(ModelFiles files = ModelFiles::all) const;
   /// Loads the weights to a device; a slow load shows its progress.
   LanguageModel load(DType dtype, Device device) const;
 };
 
 /// --tokenizer
 struct TokenizerOption {
-  std::string path;
+  std::string name;
 
   void add_to(CLI::App& command);
   /// The tokenizer given, or else the model's.

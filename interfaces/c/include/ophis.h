@@ -514,9 +514,10 @@ OPHIS_API ophis_status ophis_ssd_state_update(ophis_context* context,
 
 typedef struct ophis_tokenizer ophis_tokenizer;
 
-/// Reads a tokenizer.json, or the one in the folder `path`. Fails with OPHIS_NOT_FOUND, OPHIS_IO,
-/// OPHIS_CORRUPT_DATA or, for a setting that is not implemented, OPHIS_UNSUPPORTED.
-OPHIS_API ophis_status ophis_tokenizer_load(const char* path, ophis_tokenizer** tokenizer);
+/// Reads a tokenizer.json, the one in a folder, or that of a model of the hub ("owner/name", see
+/// ophis_model_load): `name` says which. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or, for a
+/// setting that is not implemented, OPHIS_UNSUPPORTED.
+OPHIS_API ophis_status ophis_tokenizer_load(const char* name, ophis_tokenizer** tokenizer);
 OPHIS_API void ophis_tokenizer_destroy(ophis_tokenizer* tokenizer);
 
 /// The ids of `text_bytes` bytes of UTF-8, free them by ophis_free, and their number. With add_special_tokens
@@ -564,16 +565,19 @@ typedef struct ophis_load_options {
   size_t size;
   ophis_device device;  ///< where the model computes; device_type 0: the CPU
   ophis_dtype dtype;    ///< of weights and activations, any compute dtype; bits 0: as config.json says
-  /// Told the bytes read so far; returns 0 to stop, which fails with OPHIS_CANCELLED. Or NULL.
+  /// Told the bytes read so far, of each file that is downloaded and then of the weights; returns 0 to stop,
+  /// which fails with OPHIS_CANCELLED. Or NULL.
   int32_t (*progress)(void* user_data, uint64_t done_bytes, uint64_t total_bytes);
   void* user_data;
 } ophis_load_options;
 OPHIS_API ophis_status ophis_load_options_init(ophis_load_options* options, size_t size);
 
-/// Reads config.json and the weights (safetensors or pytorch_model.bin) of a folder, in Hugging Face's or
-/// mamba_ssm's layout. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the
-/// text names the file, parameter or tensor that is wrong.
-OPHIS_API ophis_status ophis_model_load(const char* folder, const ophis_load_options* options,
+/// Reads config.json and the weights (safetensors or pytorch_model.bin) of the folder `name`, in Hugging Face's
+/// or mamba_ssm's layout. Where there is no such folder, "owner/name" or "owner/name@revision" is a model of the
+/// Hugging Face hub: its files are taken from the local cache (HF_HOME), and downloaded to it where they are
+/// missing. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the text names the
+/// file, parameter or tensor that is wrong.
+OPHIS_API ophis_status ophis_model_load(const char* name, const ophis_load_options* options,
                                         ophis_model** model);
 OPHIS_API void ophis_model_destroy(ophis_model* model);
 

@@ -2,6 +2,7 @@
 
 #include "interfaces/c/src/handles.hpp"
 #include "interfaces/c/src/members.hpp"
+#include "ophis/hub/resolve_model.hpp"
 
 using namespace ophis::c;
 
@@ -39,6 +40,15 @@ void describe(const Mamba2Config& mixer, ophis_model_config& config) {
   config.nheads = mixer.nheads;
   config.ngroups = mixer.ngroups;
   config.chunk_size = mixer.chunk_size;
+}
+
+/// The folder of the model. A download tells `progress` as loading does.
+std::filesystem::path folder_of(const char* name, const ProgressFn& progress) {
+  ResolveOptions options;
+  if (progress) {
+    options.progress = [&](const DownloadProgress& file) { progress(file.done_bytes, file.total_bytes); };
+  }
+  return resolve_model(name, options);
 }
 
 ophis_model_config describe(const LanguageModel& model) {
@@ -90,11 +100,12 @@ ophis_status ophis_load_options_init(ophis_load_options* options, size_t size) {
   return guarded(__func__, [&] { write_sized(ophis_load_options{}, require(options, "options"), size); });
 }
 
-ophis_status ophis_model_load(const char* folder, const ophis_load_options* options, ophis_model** model) {
+ophis_status ophis_model_load(const char* name, const ophis_load_options* options, ophis_model** model) {
   return guarded(__func__, [&] {
     ophis_model*& result = require(model, "model");
-    result =
-        new ophis_model{ophis::LanguageModel::load(&require(folder, "folder"), to_load_options(options))};
+    const ophis::LoadOptions load = to_load_options(options);
+    const std::filesystem::path folder = folder_of(&require(name, "name"), load.progress);
+    result = new ophis_model{ophis::LanguageModel::load(folder, load)};
   });
 }
 

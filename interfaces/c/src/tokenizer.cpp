@@ -3,6 +3,7 @@
 #include "interfaces/c/src/handles.hpp"
 #include "interfaces/c/src/members.hpp"
 #include "interfaces/c/src/memory.hpp"
+#include "ophis/hub/resolve_model.hpp"
 
 using namespace ophis::c;
 
@@ -32,10 +33,11 @@ std::span<const T> values_of(const char* name, const T* values, Count count) {
 
 }  // namespace
 
-ophis_status ophis_tokenizer_load(const char* path, ophis_tokenizer** tokenizer) {
+ophis_status ophis_tokenizer_load(const char* name, ophis_tokenizer** tokenizer) {
   return guarded(__func__, [&] {
     ophis_tokenizer*& result = require(tokenizer, "tokenizer");
-    result = new ophis_tokenizer{ophis::Tokenizer::from_file(&require(path, "path"))};
+    const auto path = ophis::resolve_model(&require(name, "name"), {.files = ophis::ModelFiles::tokenizer});
+    result = new ophis_tokenizer{ophis::Tokenizer::from_file(path)};
   });
 }
 

@@ -338,7 +338,7 @@ static void test_loading(const char* folder) {
   options.device.device_type = OPHIS_DEVICE_ROCM;
   CHECK_FAILS(OPHIS_UNSUPPORTED, "hip:0", ophis_model_load(folder, &options, &model));
   CHECK_FAILS(OPHIS_NOT_FOUND, "no/such/folder", ophis_model_load("no/such/folder", NULL, &model));
-  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "folder is NULL", ophis_model_load(NULL, NULL, &model));
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "name is NULL", ophis_model_load(NULL, NULL, &model));
 }
 
 int main(int argc, char** argv) {
