@@ -380,6 +380,33 @@ typedef struct ophis_rms_norm_args {
 OPHIS_API ophis_status ophis_rms_norm_args_init(ophis_rms_norm_args* args, size_t size);
 OPHIS_API ophis_status ophis_rms_norm(ophis_context* context, const ophis_rms_norm_args* args);
 
+/// Draws the next token of each row. In this order: x = logits, divided by repetition_penalty if positive,
+/// else multiplied by it, where prompt_counts + counts > 0; x = x - presence_penalty [counts > 0] -
+/// frequency_penalty counts; p = exp((x - max x) / temperature); top_k, top_p and min_p filter, each what the
+/// one before has left; out is drawn with probability p / sum p by Philox4x32-10 of seed, sequence, position
+/// and token. A temperature of 0 takes the largest x. On the CPU settings that are out of range are an error.
+typedef struct ophis_sample_args {
+  size_t size;
+  const ophis_tensor* logits;              ///< (batch, vocab) T, vocab >= 1
+  const ophis_tensor* temperature;         ///< (batch) float32, >= 0, or NULL: 1
+  const ophis_tensor* top_k;               ///< (batch) int64, or NULL: 0, which keeps all
+  const ophis_tensor* top_p;               ///< (batch) float32 in (0, 1], or NULL: 1, which keeps all
+  const ophis_tensor* min_p;               ///< (batch) float32 in [0, 1], or NULL: 0, which keeps all
+  const ophis_tensor* repetition_penalty;  ///< (batch) float32, > 0, or NULL: 1
+  const ophis_tensor* presence_penalty;    ///< (batch) float32, or NULL: 0
+  const ophis_tensor* frequency_penalty;   ///< (batch) float32, or NULL: 0
+  const ophis_tensor* prompt_counts;       ///< (batch, vocab) int32, or NULL: each token's in the prompt
+  const ophis_tensor* seed;                ///< (batch) int64, or NULL: 0
+  const ophis_tensor* sequence;            ///< (batch) int64, or NULL: 0; one of those drawn with one seed
+  const ophis_tensor* position;            ///< (batch) int64, or NULL: 0; grows by 1
+  const ophis_tensor* counts;  ///< (batch, vocab) int32, or NULL: how often a token was drawn; that of `out`
+                               ///< grows by 1
+
+  const ophis_tensor* out;  ///< (batch) int64
+} ophis_sample_args;
+OPHIS_API ophis_status ophis_sample_args_init(ophis_sample_args* args, size_t size);
+OPHIS_API ophis_status ophis_sample(ophis_context* context, const ophis_sample_args* args);
+
 /// The selective scan of Mamba-1. For every sequence and channel d, over time l, with g = d / (dim /
 /// ngroups):
 ///
