@@ -105,9 +105,10 @@ class CacheFile {
     const std::string value = text(key);
     std::int64_t number = 0;
     const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc() || rest != value.data() + value.size() || number < 0) {
+    constexpr std::int64_t largest = std::int64_t{1} << 48;  // may be counted on from
+    if (error != std::errc() || rest != value.data() + value.size() || number < 0 || number > largest) {
       fail(ErrorCode::corrupt_data, m_name, ": ", key, " is ", json_quoted(value),
-           ", but must be a number from 0");
+           ", but must be a number from 0 to ", largest);
     }
     return number;
   }

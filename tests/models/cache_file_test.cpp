@@ -173,7 +173,7 @@ TEST_CASE("hostile files of states are refused, and leave the states as they wer
   refused(ErrorCode::corrupt_data, "no file of a model's states");
   rewritten([](Draft& d) { d.metadata["version"] = "2"; });
   refused(ErrorCode::unsupported, "version \"2\"");
-  for (const char* const seqlen : {"-1", "", "3x", "99999999999999999999"}) {
+  for (const char* const seqlen : {"-1", "", "3x", "9223372036854775807", "99999999999999999999"}) {
     rewritten([&](Draft& d) { d.metadata["seqlen"] = seqlen; });
     refused(ErrorCode::corrupt_data, "seqlen is");
   }
