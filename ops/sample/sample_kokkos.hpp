@@ -96,14 +96,21 @@ template <int W, class Team>
 struct Row {
   /// Tokens that one thread looks at together: on a GPU neighbouring threads read neighbouring memory, on the
   /// CPU the loops are worth vectorising.
-  static constexpr int chunk = W == 1 ? 4 : 256;
+  static constexpr int chunk = W == 1 ? 4 : 64;
   /// Thresholds a pass: a GPU waits for the pass, a CPU works on each threshold.
   static constexpr int fan = W == 1 ? 7 : 1;
 
   const Team& team;
   float* x;
   float* p;
+  float* largest;  // of x in each chunk; on a GPU none
   std::int64_t vocab;
+
+  /// Whether all values of a chunk are known to be lower.
+  KOKKOS_FUNCTION bool is_below([[maybe_unused]] std::int64_t begin, [[maybe_unused]] float value) const {
+    if constexpr (W > 1) return largest[begin / chunk] < value;
+    return false;
+  }
 
   template <int size, class Body>
   KOKKOS_FUNCTION void for_each_chunk(Body body) const {
@@ -141,6 +148,7 @@ struct Row {
   KOKKOS_FUNCTION std::int64_t mass(const Cut& kept) const {
     return reduce_chunks<chunk, Kokkos::Sum<std::int64_t>>(
         [&](std::int64_t begin, int count, std::int64_t& sum) {
+          if (is_below(begin, kept.value)) return;
           const auto first = static_cast<std::int32_t>(begin);
           std::int64_t of_chunk = 0;
           for (int i = 0; i < count; ++i) {
@@ -154,6 +162,7 @@ struct Row {
   KOKKOS_FUNCTION Tally<fan, weighted> tally(const Cut& kept, const float (&thresholds)[fan]) const {
     return reduce_chunks<chunk, Kokkos::Sum<Tally<fan, weighted>>>(
         [&](std::int64_t begin, int count, Tally<fan, weighted>& sum) {
+          if (is_below(begin, thresholds[0])) return;
           const auto first = static_cast<std::int32_t>(begin);
           float values[chunk];
           for (int i = 0; i < count; ++i) {
@@ -234,38 +243,52 @@ struct Row {
     return cut & kept;
   }
 
+  /// Tokens of one race: at least one block of the generator.
+  static constexpr int race_size = Kokkos::max(W, 4);
+
+  /// The rank of the best score among tokens [begin, begin + count), 0 if none is kept.
+  KOKKOS_FUNCTION std::uint64_t race(const Cut& kept, float min_p, const PhiloxWords& of_row,
+                                     std::uint64_t key, std::int64_t begin, int count) const {
+    bool keeps[race_size] = {}, any = false;
+    for (int i = 0; i < count; ++i) {
+      keeps[i] = kept.keeps(x[begin + i], static_cast<std::int32_t>(begin + i)) && p[begin + i] >= min_p;
+      any = any || keeps[i];
+    }
+    if (!any) return 0;
+    // -log(1 - u) = log1p(u / (1 - u)), and u = (2 word + 1) / 2^33.
+    float u[race_size], rest[race_size], scores[race_size];
+    PhiloxWords counter = of_row;
+    for (int i = 0; i < race_size; i += 4) {
+      counter.word[0] = static_cast<std::uint32_t>((begin + i) / 4);
+      const PhiloxWords words = philox(counter, key);
+      for (int k = 0; k < 4; ++k) {
+        const std::uint64_t odd = std::uint64_t{words.word[k]} * 2 + 1;
+        u[i + k] = static_cast<float>(odd);
+        rest[i + k] = static_cast<float>((std::uint64_t{1} << 33) - odd);
+      }
+    }
+    for (int i = 0; i < count; i += W) {
+      const Pack<W> time = log1p(load<W>(u + i) / load<W>(rest + i));
+      store(scores + i, load<W>(p + begin + i, 1, Kokkos::min(W, count - i)) / time);
+    }
+    std::uint64_t best = 0;
+    for (int i = 0; i < count; ++i) {
+      if (keeps[i]) best = Kokkos::max(best, rank(scores[i], begin + i));
+    }
+    return best;
+  }
+
   /// The winner of the exponential race among the tokens that are kept.
   KOKKOS_FUNCTION std::int64_t draw(const Cut& kept, float min_p, const PhiloxWords& of_row,
                                     std::uint64_t key) const {
-    constexpr int size = Kokkos::max(W, 4);
-    const auto best = reduce_chunks<size, Kokkos::Max<std::uint64_t>>([&](std::int64_t begin, int count,
-                                                                          std::uint64_t& best) {
-      bool keeps[size] = {}, any = false;
-      for (int i = 0; i < count; ++i) {
-        keeps[i] = kept.keeps(x[begin + i], static_cast<std::int32_t>(begin + i)) && p[begin + i] >= min_p;
-        any = any || keeps[i];
-      }
-      if (!any) return;
-      // -log(1 - u) = log1p(u / (1 - u)), and u = (2 word + 1) / 2^33.
-      float u[size], rest[size], scores[size];
-      PhiloxWords counter = of_row;
-      for (int i = 0; i < size; i += 4) {
-        counter.word[0] = static_cast<std::uint32_t>((begin + i) / 4);
-        const PhiloxWords words = philox(counter, key);
-        for (int k = 0; k < 4; ++k) {
-          const std::uint64_t odd = std::uint64_t{words.word[k]} * 2 + 1;
-          u[i + k] = static_cast<float>(odd);
-          rest[i + k] = static_cast<float>((std::uint64_t{1} << 33) - odd);
-        }
-      }
-      for (int i = 0; i < count; i += W) {
-        const Pack<W> race = log1p(load<W>(u + i) / load<W>(rest + i));
-        store(scores + i, load<W>(p + begin + i, 1, Kokkos::min(W, count - i)) / race);
-      }
-      for (int i = 0; i < count; ++i) {
-        if (keeps[i]) best = Kokkos::max(best, rank(scores[i], begin + i));
-      }
-    });
+    const auto best = reduce_chunks<chunk, Kokkos::Max<std::uint64_t>>(
+        [&](std::int64_t begin, int count, std::uint64_t& best) {
+          if (is_below(begin, kept.value)) return;
+          for (int i = 0; i < count; i += race_size) {
+            best = Kokkos::max(
+                best, race(kept, min_p, of_row, key, begin + i, Kokkos::min<int>(race_size, count - i)));
+          }
+        });
     return token_of(best);
   }
 };
@@ -287,12 +310,15 @@ struct Sample {
   Strided<float, 1> repetition_penalty, presence_penalty, frequency_penalty;
   Strided<std::int64_t, 1> top_k, seed, sequence, position, out;
   Strided<std::int32_t, 2> prompt_counts, counts;
-  float* x;  // (batch, vocab)
-  float* p;  // (batch, vocab)
+  float* x;        // (batch, vocab)
+  float* p;        // (batch, vocab)
+  float* largest;  // (batch, chunks), on a GPU none
+  std::int64_t chunks;
 
   KOKKOS_FUNCTION void operator()(const Team& team) const {
     const std::int64_t row = team.league_rank();
-    const std::int64_t drawn = draw({team, x + row * vocab, p + row * vocab, vocab}, row);
+    const std::int64_t drawn =
+        draw({team, x + row * vocab, p + row * vocab, largest + row * chunks, vocab}, row);
     Kokkos::single(Kokkos::PerTeam(team), [&] {
       *out.at(row) = drawn;
       if (counts) ++*counts.at(row, drawn);
@@ -332,6 +358,8 @@ struct Sample {
     const float frequency = value_or(frequency_penalty, row, 0.0f);
     return tokens.template reduce_chunks<size, Kokkos::Max<std::uint64_t>>(
         [&](std::int64_t begin, int count, std::uint64_t& first) {
+          float largest = -infinity;
+          bool all_numbers = true;
           for (std::int64_t v = begin; v < begin + count; ++v) {
             float value = logits(row, v);
             const std::int32_t drawn = counts ? *counts.at(row, v) : 0;
@@ -339,7 +367,13 @@ struct Sample {
             if (is_known) value = value > 0.0f ? value / repetition : value * repetition;
             if (drawn > 0) value -= presence + frequency * static_cast<float>(drawn);
             tokens.x[v] = value;
-            first = Kokkos::max(first, rank(value, v));
+            largest = Kokkos::max(largest, value);
+            all_numbers = all_numbers && value == value;
+          }
+          if constexpr (W > 1) tokens.largest[begin / size] = largest;
+          if (all_numbers && largest < value_of(first)) return;
+          for (std::int64_t v = begin; v < begin + count; ++v) {
+            first = Kokkos::max(first, rank(tokens.x[v], v));
           }
         });
   }
@@ -371,6 +405,9 @@ inline void forward(ExecContext& exec, const SampleArgs& args) {
       kernel.counts = Strided<std::int32_t, 2>(args.counts);
       kernel.x = x;
       kernel.p = p;
+      constexpr int chunk = Row<pack_width<Space>, typename Sample<T, Space>::Team>::chunk;
+      kernel.chunks = pack_width<Space> > 1 ? (vocab + chunk - 1) / chunk : 0;
+      kernel.largest = exec.workspace().take<float>(batch * kernel.chunks);
       for_each_team(space, "ophis::sample", batch, kernel);
     });
   });
