@@ -285,8 +285,8 @@ struct Row {
         [&](std::int64_t begin, int count, std::uint64_t& best) {
           if (is_below(begin, kept.value)) return;
           for (int i = 0; i < count; i += race_size) {
-            best = Kokkos::max(
-                best, race(kept, min_p, of_row, key, begin + i, Kokkos::min<int>(race_size, count - i)));
+            const int raced = race_size < count - i ? race_size : count - i;
+            best = Kokkos::max(best, race(kept, min_p, of_row, key, begin + i, raced));
           }
         });
     return token_of(best);
