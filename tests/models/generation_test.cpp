@@ -80,7 +80,7 @@ TEST_CASE("a sampled text does not depend on the batch around it") {
     Trained trained(name);
     const std::vector<TokenIds> prompts =
         trained.encode({"ROMEO:\n", "O", "To be, or not to be", "ROMEO:\n"});
-    GenerationOptions options = sampling_options(20);
+    GenerationOptions options = sampling_options(10);
     options.sampling.top_k = 100;
     options.sampling.min_p = 0.01;
     options.sampling.repetition_penalty = 1.2;
@@ -176,7 +176,7 @@ TEST_CASE("stop strings end a text wherever its tokens begin and end") {
     Trained trained(name);
     const std::vector<TokenIds> prompts = trained.encode({"ROMEO:\n\t", "JULIET:\n\t"});
     GenerationOptions options;
-    options.max_new_tokens = 30;
+    options.max_new_tokens = 24;
     options.tokenizer = &trained.tokenizer;
     options.eos_token_ids.emplace();
     const GenerationResult whole = trained.run(prompts, options);
@@ -185,7 +185,7 @@ TEST_CASE("stop strings end a text wherever its tokens begin and end") {
     CHECK(whole.finished == std::vector{FinishReason::length, FinishReason::length});
     const std::string& text = whole.texts[0];
     for (const std::size_t length : {1u, 2u, 5u, 17u}) {
-      for (std::size_t at = 0; at + length < text.size() / 2; at += 11) {
+      for (std::size_t at = 0; at + length < text.size() / 2; at += 19) {
         const std::string stop = text.substr(at, length);
         options.stop = {"never said", stop};
         std::vector<std::string> told(2);
