@@ -26,7 +26,7 @@ std::string StopStrings::push(std::string_view piece) {
   }
   m_found = first != std::string::npos;
   if (m_found) return std::exchange(m_held, {}).substr(0, first);
-  const std::string passed = m_held.substr(0, m_held.size() - held);
+  std::string passed = m_held.substr(0, m_held.size() - held);
   m_held.erase(0, passed.size());
   return passed;
 }
