@@ -12,6 +12,7 @@ set(ophis_ops
   mask_positions
   norm_linear
   rms_norm
+  sample
   selective_scan
   softmax
   ssd_scan

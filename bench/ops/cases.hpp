@@ -17,6 +17,7 @@ Cases linear_cases();
 Cases mask_positions_cases();
 Cases norm_linear_cases();
 Cases rms_norm_cases();
+Cases sample_cases();
 Cases selective_scan_cases();
 Cases softmax_cases();
 Cases ssd_scan_cases();

@@ -14,6 +14,7 @@ struct Command {
 };
 
 Command add_generate(CLI::App& program);
+Command add_chat(CLI::App& program);
 Command add_logits(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_detokenize(CLI::App& program);
@@ -24,5 +25,6 @@ Command add_download(CLI::App& program);
 // Below `ophis bench`.
 Command add_bench_ops(CLI::App& bench);
 Command add_bench_model(CLI::App& bench);
+Command add_bench_generation(CLI::App& bench);
 
 }  // namespace ophis::cli

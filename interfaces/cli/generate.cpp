@@ -1,4 +1,6 @@
-// ophis generate: a model continues a text.
+// ophis generate: a model continues texts.
+#include "ophis/models/generation.hpp"
+
 #include <fmt/format.h>
 
 #include <memory>
@@ -6,7 +8,7 @@
 #include "interfaces/cli/commands.hpp"
 #include "interfaces/cli/options.hpp"
 #include "interfaces/cli/output.hpp"
-#include "ophis/models/generation.hpp"
+#include "interfaces/cli/sampling.hpp"
 
 namespace ophis::cli {
 namespace {
@@ -17,15 +19,21 @@ struct Options {
   DTypeOption dtype;
   StateDTypeOption state_dtype;
   ComputeOptions compute;
-  std::string prompt, prompt_file;
-  std::int64_t max_new_tokens = 128;
-  double temperature = 0.0;
+  SamplingFlags sampling;
+  std::vector<std::string> prompts, stop;
+  std::string prompt_file;
+  std::int64_t max_new_tokens = 128, batch = 1;
   bool ignore_eos = false;
+  bool logprobs = false;
   bool json = false;
 
-  TokenIds prompt_ids(const Tokenizer& tokens, const LanguageModelConfig& config) const {
-    TokenIds ids = tokens.encode(prompt_file.empty() ? prompt : read_text(prompt_file));
-    if (ids.empty()) ids.push_back(static_cast<std::int32_t>(config.bos_token_id));
+  std::vector<TokenIds> prompt_ids(const Tokenizer& tokens, const LanguageModelConfig& config) const {
+    std::vector<TokenIds> ids;
+    for (const std::string& prompt : prompts) ids.push_back(tokens.encode(prompt));
+    if (ids.empty()) ids.push_back(tokens.encode(read_text(prompt_file)));
+    for (TokenIds& of_prompt : ids) {
+      if (of_prompt.empty()) of_prompt.push_back(static_cast<std::int32_t>(config.bos_token_id));
+    }
     return ids;
   }
 };
@@ -34,52 +42,68 @@ double per_second(std::int64_t count, double seconds) {
   return seconds > 0.0 ? static_cast<double>(count) / seconds : 0.0;
 }
 
+/// Of all sequences, after their first tokens.
+std::int64_t decoded_tokens(const GenerationResult& result) {
+  std::int64_t tokens = 0;
+  for (const TokenIds& ids : result.ids) tokens += std::max<std::int64_t>(std::ssize(ids) - 1, 0);
+  return tokens;
+}
+
 std::string timings_text(const GenerationResult& result, double load_seconds) {
+  const std::int64_t decoded = decoded_tokens(result);
   return fmt::format(
       "load {:.3f} s; prefill {} tokens in {:.3f} s ({:.1f} tokens/s); decode {} tokens in {:.3f} s "
       "({:.1f} tokens/s)\n",
       load_seconds, result.prompt_tokens, result.prefill_seconds,
-      per_second(result.prompt_tokens, result.prefill_seconds), result.steps, result.decode_seconds,
-      per_second(result.steps, result.decode_seconds));
+      per_second(result.prompt_tokens, result.prefill_seconds), decoded, result.decode_seconds,
+      per_second(decoded, result.decode_seconds));
 }
 
 Json timings_json(const GenerationResult& result, double load_seconds) {
+  const std::int64_t decoded = decoded_tokens(result);
   return {{"load_seconds", load_seconds},
           {"prefill_seconds", result.prefill_seconds},
           {"decode_seconds", result.decode_seconds},
           {"prefill_tokens", result.prompt_tokens},
-          {"decode_tokens", result.steps},
+          {"decode_tokens", decoded},
           {"prefill_tokens_per_second", per_second(result.prompt_tokens, result.prefill_seconds)},
-          {"decode_tokens_per_second", per_second(result.steps, result.decode_seconds)}};
+          {"decode_tokens_per_second", per_second(decoded, result.decode_seconds)}};
 }
 
-/// Text to stdout as it comes; the output ends with a line break.
-class TextStream {
- public:
-  explicit TextStream(const Tokenizer& tokenizer) : m_decoder(tokenizer, true) {}
+/// What was asked for, and what came of it.
+struct Outcome {
+  const std::vector<TokenIds>& prompts;
+  const Tokenizer& tokenizer;
+  const GenerationResult& result;
 
-  void push(std::int32_t id) { write(m_decoder.push(id)); }
-  void finish() {
-    write(m_decoder.flush());
-    if (m_last != '\n') write("\n");
+  const TokenIds& prompt(std::size_t sequence) const {
+    return prompts[sequence * prompts.size() / result.ids.size()];
   }
-
- private:
-  void write(std::string_view text) {
-    if (text.empty()) return;
-    m_last = text.back();
-    print(text);
+  std::string text(std::size_t sequence) const {
+    return tokenizer.decode(prompt(sequence), true) + result.texts[sequence];
   }
-
-  StreamDecoder m_decoder;
-  char m_last = '\n';
+  Json to_json(std::size_t sequence) const {
+    TokenIds ids = prompt(sequence);
+    ids.insert(ids.end(), result.ids[sequence].begin(), result.ids[sequence].end());
+    Json json{{"prompt_ids", prompt(sequence)},
+              {"ids", ids},
+              {"text", text(sequence)},
+              {"stopped_by", to_string(result.finished[sequence])}};
+    if (!result.logprobs.empty()) json["logprobs"] = result.logprobs[sequence];
+    return json;
+  }
 };
 
-int run(const Options& options) {
-  if (options.temperature != 0.0) {
-    fail(ErrorCode::unsupported, "--temperature ", options.temperature,
-         ": sampling is not supported yet; only 0, which takes the most probable token each time");
+void print_texts(const Outcome& outcome) {
+  for (std::size_t i = 0; i < outcome.result.ids.size(); ++i) {
+    TextWriter text;
+    text.write(fmt::format("--- {}\n", i + 1));
+    text.write(outcome.text(i));
+    text.finish();
   }
+}
+
+int run(const Options& options) {
   const std::filesystem::path folder = options.model.folder();
   const Tokenizer tokenizer = options.tokenizer.load(options.model);
   ExecContext exec = options.compute.make_context();
@@ -87,37 +111,42 @@ int run(const Options& options) {
   const LanguageModel model = options.model.load(options.dtype.value(), exec.device());
   const double load_seconds = load_watch.seconds();
 
-  const TokenIds prompt = options.prompt_ids(tokenizer, model.config());
-  TextStream stream(tokenizer);
+  const std::vector<TokenIds> prompts = options.prompt_ids(tokenizer, model.config());
+  const bool streams = !options.json && prompts.size() == 1 && options.batch == 1;
+  TextWriter stream;
   GenerationOptions generation;
   generation.max_new_tokens = options.max_new_tokens;
   generation.state_dtype = options.state_dtype.value();
+  generation.sampling = options.sampling.value();
+  generation.num_return_sequences = options.batch;
+  generation.stop = options.stop;
+  generation.logprobs = options.logprobs;
+  generation.tokenizer = &tokenizer;
   if (options.ignore_eos) generation.eos_token_ids.emplace();
-  if (!options.json) {
-    for (const std::int32_t id : prompt) stream.push(id);
-    generation.on_token = [&](std::size_t, std::int32_t id) {
-      stream.push(id);
+  if (streams) {
+    stream.write(tokenizer.decode(prompts[0], true));
+    generation.on_text = [&](std::size_t, std::string_view text) {
+      stream.write(text);
       return true;
     };
   }
-  const GenerationResult result = generate(model, exec, std::span(&prompt, 1), generation);
+  const GenerationResult result = generate(model, exec, prompts, generation);
+  const Outcome outcome{prompts, tokenizer, result};
   if (!options.json) {
-    stream.finish();
+    streams ? stream.finish() : print_texts(outcome);
     fmt::print(stderr, "{}", timings_text(result, load_seconds));
     return exit_ok;
   }
-  TokenIds ids = prompt;
-  ids.insert(ids.end(), result.ids[0].begin(), result.ids[0].end());
-  const bool at_eos = static_cast<std::int64_t>(result.ids[0].size()) < options.max_new_tokens;
-  print_json({{"model", folder.string()},
-              {"dtype", to_string(model.dtype())},
-              {"device", options.compute.device},
-              {"threads", num_threads()},
-              {"prompt_ids", prompt},
-              {"ids", ids},
-              {"text", tokenizer.decode(ids, true)},
-              {"stopped_by", at_eos ? "eos" : "length"},
-              {"timings", timings_json(result, load_seconds)}});
+  Json json{{"model", folder.string()},
+            {"dtype", to_string(model.dtype())},
+            {"device", options.compute.device},
+            {"threads", num_threads()}};
+  json.update(outcome.to_json(0));
+  if (result.ids.size() > 1) {
+    for (std::size_t i = 0; i < result.ids.size(); ++i) json["sequences"].push_back(outcome.to_json(i));
+  }
+  json["timings"] = timings_json(result, load_seconds);
+  print_json(json);
   return exit_ok;
 }
 
@@ -130,30 +159,37 @@ Command add_generate(CLI::App& program) {
   options->model.add_to(*command);
   options->tokenizer.add_to(*command);
   CLI::Option_group* const prompt = command->add_option_group("Prompt", "What the model continues");
-  prompt->add_option("--prompt", options->prompt, "The text to continue");
+  prompt->add_option("--prompt", options->prompts, "The text to continue; may be given more than once")
+      ->allow_extra_args(false);
   prompt->add_option("--prompt-file", options->prompt_file, "A UTF-8 file with the text; - is stdin");
   prompt->require_option(1);
   command
-      ->add_option("--max-new-tokens", options->max_new_tokens,
+      ->add_option("--max-new-tokens,--genlen", options->max_new_tokens,
                    "Stop after so many tokens, unless the model's end-of-text token comes first")
       ->check(CLI::NonNegativeNumber.description(""))
       ->capture_default_str();
-  command
-      ->add_option("--temperature", options->temperature,
-                   "0: the most probable token each time (greedy). Sampling is not supported yet")
-      ->capture_default_str();
   command->add_flag("--ignore-eos", options->ignore_eos, "Go on after the end-of-text token");
+  options->sampling.add_to(*command);
+  add_stop_option(*command, options->stop);
+  command->add_option("--batch,--num-return-sequences", options->batch, "Continuations of each prompt")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20).description(""))
+      ->capture_default_str();
+  command->add_flag("--logprobs", options->logprobs,
+                    "With --json: the log-probability of each new token, by the model's softmax alone");
   options->dtype.add_to(*command);
   options->state_dtype.add_to(*command);
   options->compute.add_to(*command);
   add_json_option(*command, options->json);
   command->footer(
-      "An empty prompt starts from the model's bos token. Times are in seconds; load counts reading and\n"
-      "converting the weights, prefill the prompt up to the first new token, decode the tokens after it.\n"
-      "JSON: model, dtype, device, threads, prompt_ids, ids (prompt and continuation), text, stopped_by, "
-      "timings.\n\n"
+      "An empty prompt starts from the model's bos token. Filters work in this order: penalties,\n"
+      "temperature, --topk, --topp, --minp; docs/generation.md explains them. Several texts are printed\n"
+      "when all are done. Times are in seconds; load counts reading and converting the weights, prefill\n"
+      "the prompt up to the first new token, decode the tokens after it.\n"
+      "JSON: model, dtype, device, threads, prompt_ids, ids (prompt and continuation), text, stopped_by,\n"
+      "logprobs, timings; of several texts these are of the first, and all are in sequences.\n\n"
       "Examples:\n"
       "  ophis generate --prompt \"ROMEO:\" --max-new-tokens 100\n"
+      "  ophis generate --prompt \"ROMEO:\" --topp 0.9 --temperature 0.7 --repetition-penalty 1.2 --seed 1\n"
       "  ophis generate --model models/mamba-130m-hf --dtype bfloat16 --prompt-file story.txt --json");
   return {command, [options] { return run(*options); }};
 }

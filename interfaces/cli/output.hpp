@@ -35,6 +35,22 @@ std::string format_bytes(std::uint64_t bytes);
 /// "1 234 567".
 std::string format_count(std::int64_t count);
 
+/// Text to stdout as it comes; the output ends with a line break.
+class TextWriter {
+ public:
+  void write(std::string_view text) {
+    if (text.empty()) return;
+    m_last = text.back();
+    print(text);
+  }
+  void finish() {
+    if (m_last != '\n') write("\n");
+  }
+
+ private:
+  char m_last = '\n';
+};
+
 /// Seconds since it was made.
 class Stopwatch {
  public:

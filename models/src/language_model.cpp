@@ -63,6 +63,26 @@ void ModelCache::copy_from(ExecContext& exec, const ModelCache& other) {
   m_seqlen = other.m_seqlen;
 }
 
+void ModelCache::gather_from(ExecContext& exec, const ModelCache& other, std::span<const std::int64_t> rows) {
+  OPHIS_REQUIRE(other.layers() == layers() && static_cast<std::int64_t>(rows.size()) == m_batch,
+                "a cache of ", layers(), " layers and batch ", m_batch, " cannot gather ", rows.size(),
+                " rows of one of ", other.layers(), " layers");
+  for (const std::int64_t row : rows) {
+    OPHIS_REQUIRE(row >= 0 && row < other.m_batch, "there is no row ", row, " in a cache of batch ",
+                  other.m_batch);
+  }
+  for (std::size_t layer = 0; layer < m_layers.size(); ++layer) {
+    const auto gather = [&](const Tensor& from, const Tensor& to) {
+      for (std::int64_t i = 0; i < m_batch; ++i) {
+        copy(exec, from.select(0, rows[static_cast<std::size_t>(i)]), to.select(0, i));
+      }
+    };
+    gather(other.m_layers[layer].conv_memory, m_layers[layer].conv_memory);
+    gather(other.m_layers[layer].ssm, m_layers[layer].ssm);
+  }
+  m_seqlen = other.m_seqlen;
+}
+
 LanguageModel LanguageModel::load(const std::filesystem::path& folder, const LoadOptions& options) {
   const LanguageModelConfig config = load_model_config(folder);
   const DType dtype = options.dtype.value_or(config.dtype);

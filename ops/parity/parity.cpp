@@ -14,6 +14,7 @@
 #include "ops/norm_linear/norm_linear_impl.hpp"
 #include "ops/parity/problem.hpp"
 #include "ops/rms_norm/rms_norm_impl.hpp"
+#include "ops/sample/sample_impl.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
 #include "ops/softmax/softmax_impl.hpp"
 #include "ops/ssd_scan/ssd_scan_impl.hpp"
@@ -47,6 +48,7 @@ constexpr std::array entries{
     Entry{"mask_positions", names<mask_positions_impls>, parity::check_mask_positions},
     Entry{"norm_linear", names<norm_linear_impls>, parity::check_norm_linear},
     Entry{"rms_norm", names<rms_norm_impls>, parity::check_rms_norm},
+    Entry{"sample", names<sample_impls>, parity::check_sample},
     Entry{"selective_scan", names<selective_scan_impls>, parity::check_selective_scan},
     Entry{"selective_state_update", names<selective_state_update_impls>,
           parity::check_selective_state_update},

@@ -145,6 +145,7 @@ void check_linear(ExecContext& exec, const Report& report);
 void check_mask_positions(ExecContext& exec, const Report& report);
 void check_norm_linear(ExecContext& exec, const Report& report);
 void check_rms_norm(ExecContext& exec, const Report& report);
+void check_sample(ExecContext& exec, const Report& report);
 void check_selective_scan(ExecContext& exec, const Report& report);
 void check_selective_state_update(ExecContext& exec, const Report& report);
 void check_softmax(ExecContext& exec, const Report& report);

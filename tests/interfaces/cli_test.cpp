@@ -66,12 +66,12 @@ TEST_CASE("cli: help and version") {
   CHECK(help.exit_code == 0);
   CHECK(help.err.empty());
   for (const char* const command :
-       {"generate", "logits", "tokenize", "detokenize", "perplexity", "info", "check"}) {
+       {"generate", "chat", "logits", "tokenize", "detokenize", "perplexity", "info", "check"}) {
     CHECK(help.out.find(command) != std::string::npos);
     const ProgramResult own = run_ophis({command, "--help"});
     CHECK(own.exit_code == 0);
     CHECK(own.out.find("Example") != std::string::npos);
-    CHECK(own.out.find("--json") != std::string::npos);
+    CHECK((own.out.find("--json") != std::string::npos || command == std::string("chat")));
   }
 }
 
@@ -87,6 +87,20 @@ TEST_CASE("cli: a wrong command line") {
   check_fails({"generate", "--prompt", "a", "--dtype", "float5"}, 2, "usage", "float5");
   check_fails({"generate", "--prompt", "a", "--device", "abacus"}, 2, "usage", "abacus");
   check_fails({"generate", "--prompt", "a", "--threads", "0"}, 2, "usage", "--threads");
+  for (const auto& [option, value, wanted] : {std::tuple{"--temperature", "-1", "from 0"},
+                                              {"--temperature", "warm", "from 0"},
+                                              {"--topk", "-1", "from 0"},
+                                              {"--topp", "0", "above 0 and at most 1"},
+                                              {"--topp", "1.5", "above 0 and at most 1"},
+                                              {"--minp", "nan", "from 0 (all) to 1"},
+                                              {"--repetition-penalty", "0", "above 0"},
+                                              {"--presence-penalty", "inf", "a number"},
+                                              {"--seed", "-1", "from 0"},
+                                              {"--batch", "0", "1 to"},
+                                              {"--stop", "", "empty"}}) {
+    check_fails({"generate", "--prompt", "a", option, value}, 2, "usage", wanted);
+  }
+  check_fails({"generate", "--prompt", "a", "--topk", "1.5"}, 2, "usage", "--topk");
   check_fails({"logits", "--ids", "1,two", "--out", "x"}, 2, "usage", "'two' is not a token id");
   check_fails({"logits", "--ids", "", "--out", "x"}, 2, "usage", "no id");
   check_fails({"logits", "--ids", "1"}, 2, "usage", "--out");
@@ -96,8 +110,6 @@ TEST_CASE("cli: a wrong command line") {
 }
 
 TEST_CASE("cli: a command that fails") {
-  check_fails({"generate", "--prompt", "a", "--temperature", "0.7"}, 1, "unsupported",
-              "sampling is not supported yet");
   check_fails({"generate", "--prompt", "a", "--device", "cuda"}, 1, "unsupported", "cuda");
   check_fails({"generate", "--prompt", "a", "--model", "no/such/model"}, 1, "not_found", "no/such/model");
   check_fails({"generate", "--prompt-file", "no-such-prompt"}, 1, "not_found", "no-such-prompt");
@@ -153,6 +165,149 @@ TEST_CASE("cli: generate continues a text greedily") {
     CHECK(text.out == output.at("text").get<std::string>() + "\n");
     CHECK(text.err.find("tokens/s") != std::string::npos);
   }
+}
+
+TEST_CASE("cli: generate samples, the same by the same seed") {
+  const Words base{"generate", "--prompt", "ROMEO:", "--genlen", "16", "--json"};
+  const auto ids = [&](const Words& more) {
+    Words words = base;
+    words.insert(words.end(), more.begin(), more.end());
+    const ProgramResult result = run_ophis(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return result.json().at("ids");
+  };
+  const json greedy = ids({}), sampled = ids({"--topp", "0.9", "--temperature", "0.7"});
+  CHECK(sampled != greedy);
+  CHECK(ids({"--top-p", "0.9", "--temperature", "0.7", "--seed", "0"}) == sampled);
+  CHECK(ids({"--topp", "0.9", "--temperature", "0.7", "--seed", "1"}) != sampled);
+  CHECK(ids({"--topp", "0.9", "--temperature", "0.7", "--threads", "1"}) == sampled);
+  CHECK(ids({"--topk", "1"}) == greedy);
+  // A filter without --temperature means 1.
+  CHECK(ids({"--minp", "0.1"}) == ids({"--min-p", "0.1", "--temperature", "1"}));
+  CHECK(ids({"--minp", "0.1"}) != greedy);
+  CHECK(ids({"--repetition-penalty", "5"}) != greedy);
+  CHECK(ids({"--presence-penalty", "5"}) != greedy);
+  CHECK(ids({"--frequency-penalty", "5"}) != greedy);
+}
+
+TEST_CASE("cli: generate continues several texts, and stops") {
+  const Words words{"generate", "--prompt", "ROMEO:", "--prompt", "To be",  "--batch", "2",
+                    "--genlen", "9",        "--topk", "20",       "--seed", "3"};
+  Words with_json = words;
+  with_json.insert(with_json.end(), {"--json", "--logprobs"});
+  const json output = run_ophis(with_json).json();
+  const json& sequences = output.at("sequences");
+  REQUIRE(sequences.size() == 4);
+  CHECK(output.at("ids") == sequences[0].at("ids"));
+  CHECK(sequences[1].at("text").get<std::string>().rfind("ROMEO:", 0) == 0);
+  CHECK(sequences[2].at("text").get<std::string>().rfind("To be", 0) == 0);
+  CHECK(sequences[0].at("ids") != sequences[1].at("ids"));
+  CHECK(sequences[3].at("logprobs").size() == 9);
+  CHECK(output.at("timings").at("decode_tokens") == 32);
+  std::string texts;
+  for (std::size_t i = 0; i < 4; ++i) {
+    texts += "--- " + std::to_string(i + 1) + "\n" + sequences[i].at("text").get<std::string>();
+    if (texts.back() != '\n') texts += '\n';
+  }
+  CHECK(run_ophis(words).out == texts);
+
+  const std::string whole = run_ophis({"generate", "--prompt", "ROMEO:", "--genlen", "20"}).out;
+  const std::string stop = whole.substr(whole.size() / 2, 3);
+  const Words stopping{"generate", "--prompt", "ROMEO:", "--genlen", "20", "--stop", "never", "--stop", stop};
+  CHECK(run_ophis(stopping).out.rfind(whole.substr(0, whole.find(stop, 6)), 0) == 0);
+  Words stopping_json = stopping;
+  stopping_json.push_back("--json");
+  const json stopped = run_ophis(stopping_json).json();
+  CHECK(stopped.at("stopped_by") == "stop");
+  CHECK(stopped.at("text") == whole.substr(0, whole.find(stop, 6)));
+}
+
+TEST_CASE("cli: bench generation prints what mamba_ssm's script prints") {
+  const ProgramResult random = run_ophis(
+      {"bench", "generation", "--promptlen", "7", "--genlen", "5", "--batch", "2", "--repeats", "1"});
+  CHECK(random.exit_code == 0);
+  const std::string start =
+      "Loading model mamba2-tiny\nNumber of parameters: 4505024\nPrompt length: 7, generation length: 5\n"
+      "mamba2-tiny prompt processing + decoding time: ";
+  CHECK(random.out.rfind(start, 0) == 0);
+  CHECK(random.out.find("ms\n", start.size()) == random.out.size() - 3);
+  const json prompted =
+      run_ophis({"bench", "generation", "--model-name", "mamba-tiny", "--prompt", "To be", "--genlen", "6",
+                 "--topk", "5", "--batch", "3", "--repeats", "1", "--json"})
+          .json();
+  CHECK(prompted.at("model") == "mamba-tiny");
+  CHECK(prompted.at("prompt_length") == 2);
+  CHECK(prompted.at("milliseconds").get<double>() > 0.0);
+  REQUIRE(prompted.at("texts").size() == 3);
+  CHECK(prompted.at("texts")[0].get<std::string>().rfind("To be", 0) == 0);
+}
+
+TEST_CASE("cli: chat keeps the text as states, through a pipe") {
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "my states").string();
+  const auto chat = [](const std::string& lines, Words more = {}) {
+    Words words{"chat", "--genlen", "8", "--suffix", "\n"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_ophis(words, lines);
+  };
+  const auto generated = [](const std::string& prompt, const char* length) {
+    return run_ophis({"generate", "--prompt", prompt, "--genlen", length}).out.substr(prompt.size());
+  };
+  // An empty line lets the model go on; sixteen tokens in two turns are the same as in one.
+  const ProgramResult twice = chat("ROMEO:\n\n");
+  INFO(twice.err);
+  CHECK(twice.exit_code == 0);
+  const auto without_breaks = [](std::string text) {
+    std::erase(text, '\n');
+    return text;
+  };
+  CHECK(without_breaks(twice.out) == without_breaks(generated("ROMEO:\n", "16")));
+  // What was said is remembered, and forgotten.
+  const std::string once = chat("ROMEO:\n").out;
+  CHECK(chat("ROMEO:\n/reset\nROMEO:\n").out == once + once);
+  CHECK(chat("ROMEO:\nROMEO:\n").out != once + once);
+  CHECK(chat("ROMEO:\r\n").out == once);
+  CHECK(chat("MEO:\n", {"--prompt", "RO"}).exit_code == 0);
+  CHECK(chat("", {"--prompt", "ROMEO:\n"}).out.empty());
+  CHECK(chat("\n", {"--prompt", "ROMEO:\n"}).out == once);
+  CHECK(chat("\n/reset\n\n/quit\n\n", {"--prompt", "ROMEO:\n"}).out == once + once);
+  // Through a file, in the same run and in another, sampling with penalties all the while.
+  const Words sampling{"--temperature", "0.9", "--repetition-penalty", "1.3", "--seed", "5"};
+  const std::string straight = chat("HAMLET:\nAnd then?\n", sampling).out;
+  const std::string first = chat("HAMLET:\n/save " + file + "\n", sampling).out;
+  REQUIRE(straight.rfind(first, 0) == 0);
+  const std::string second = straight.substr(first.size());
+  CHECK(chat("Ghost:\n/load " + file + "\nAnd then?\n", sampling).out.ends_with("\n" + second));
+  Words loading = sampling;
+  loading.insert(loading.end(), {"--load", file});
+  CHECK(chat("And then?\n", loading).out == second);
+  CHECK(chat("//And then?\n", loading).out != second);
+  // A stop string is left out, and not said again by a prefix.
+  const std::string said = generated("ROMEO:\n", "8"), stop = said.substr(said.size() / 2, 2);
+  CHECK(chat("ROMEO:\n", {"--stop", stop}).out.rfind(said.substr(0, said.find(stop)), 0) == 0);
+}
+
+TEST_CASE("cli: chat refuses what it does not know, and ends there when it comes through a pipe") {
+  const test::TemporaryFolder folder;
+  const auto fails = [](const std::string& lines, const char* text) {
+    const ProgramResult result = run_ophis({"chat", "--genlen", "2"}, lines + "\nMORE\n");
+    CHECK(result.exit_code == 1);
+    CHECK(result.out.empty());
+    INFO(result.err);
+    CHECK(result.err.find(text) != std::string::npos);
+  };
+  fails("/dance", "no command /dance");
+  fails("/save", "name a file");
+  fails("/load ", "name a file");
+  fails("/load no-such-file", "no-such-file");
+  fails("/save no-such-folder/file", "no-such-folder");
+  fails("/load " + folder.write("bad", "no states").string(), "bad");
+  fails("\xff", "UTF-8");
+  const std::string file = (folder.path() / "states").string();
+  CHECK(run_ophis({"chat", "--model", "mamba-tiny"}, "/save " + file + "\n").exit_code == 0);
+  fails("/load " + file, "of another model");
+  CHECK(run_ophis({"chat", "--genlen", "0"}).exit_code == 2);
 }
 
 TEST_CASE("cli: generate in 16 bits, of nothing, from nothing") {

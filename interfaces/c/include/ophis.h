@@ -380,6 +380,33 @@ typedef struct ophis_rms_norm_args {
 OPHIS_API ophis_status ophis_rms_norm_args_init(ophis_rms_norm_args* args, size_t size);
 OPHIS_API ophis_status ophis_rms_norm(ophis_context* context, const ophis_rms_norm_args* args);
 
+/// Draws the next token of each row. In this order: x = logits, divided by repetition_penalty if positive,
+/// else multiplied by it, where prompt_counts + counts > 0; x = x - presence_penalty [counts > 0] -
+/// frequency_penalty counts; p = exp((x - max x) / temperature); top_k, top_p and min_p filter, each what the
+/// one before has left; out is drawn with probability p / sum p by Philox4x32-10 of seed, sequence, position
+/// and token. A temperature of 0 takes the largest x. On the CPU settings that are out of range are an error.
+typedef struct ophis_sample_args {
+  size_t size;
+  const ophis_tensor* logits;              ///< (batch, vocab) T, vocab >= 1
+  const ophis_tensor* temperature;         ///< (batch) float32, >= 0, or NULL: 1
+  const ophis_tensor* top_k;               ///< (batch) int64, or NULL: 0, which keeps all
+  const ophis_tensor* top_p;               ///< (batch) float32 in (0, 1], or NULL: 1, which keeps all
+  const ophis_tensor* min_p;               ///< (batch) float32 in [0, 1], or NULL: 0, which keeps all
+  const ophis_tensor* repetition_penalty;  ///< (batch) float32, > 0, or NULL: 1
+  const ophis_tensor* presence_penalty;    ///< (batch) float32, or NULL: 0
+  const ophis_tensor* frequency_penalty;   ///< (batch) float32, or NULL: 0
+  const ophis_tensor* prompt_counts;       ///< (batch, vocab) int32, or NULL: each token's in the prompt
+  const ophis_tensor* seed;                ///< (batch) int64, or NULL: 0
+  const ophis_tensor* sequence;            ///< (batch) int64, or NULL: 0; one of those drawn with one seed
+  const ophis_tensor* position;            ///< (batch) int64, or NULL: 0; grows by 1
+  const ophis_tensor* counts;  ///< (batch, vocab) int32, or NULL: how often a token was drawn; that of `out`
+                               ///< grows by 1
+
+  const ophis_tensor* out;  ///< (batch) int64
+} ophis_sample_args;
+OPHIS_API ophis_status ophis_sample_args_init(ophis_sample_args* args, size_t size);
+OPHIS_API ophis_status ophis_sample(ophis_context* context, const ophis_sample_args* args);
+
 /// The selective scan of Mamba-1. For every sequence and channel d, over time l, with g = d / (dim /
 /// ngroups):
 ///
@@ -631,6 +658,16 @@ OPHIS_API ophis_status ophis_cache_reset(ophis_context* context, ophis_cache* ca
 OPHIS_API ophis_status ophis_cache_batch(const ophis_cache* cache, int64_t* batch);
 /// Positions seen since the start or the last reset.
 OPHIS_API ophis_status ophis_cache_seqlen(const ophis_cache* cache, int64_t* seqlen);
+/// Writes the states, bit for bit, to a safetensors file, which appears whole or not at all. Fails with
+/// OPHIS_INVALID_ARGUMENT for a cache of another model, OPHIS_NOT_FOUND or OPHIS_IO.
+OPHIS_API ophis_status ophis_cache_save(ophis_context* context, const ophis_model* model,
+                                        const ophis_cache* cache, const char* path);
+/// Reads them back into a cache of the same batch and state_dtype. Only a file that was written for a model
+/// of the same configuration and dtype is taken; that its weights are the same is the caller's care. Fails
+/// with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_INVALID_ARGUMENT, and then leaves the cache as
+/// it was.
+OPHIS_API ophis_status ophis_cache_load(ophis_context* context, const ophis_model* model, ophis_cache* cache,
+                                        const char* path);
 /// The state of one block, to read or to change, valid as long as the cache. conv: the last inputs of the
 /// convolution, oldest first, (batch, conv_dim, d_conv - 1) of the model's dtype, by strides. ssm: of
 /// state_dtype, Mamba (batch, d_inner, d_state), Mamba-2 (batch, nheads, headdim, d_state). Either may be
@@ -679,6 +716,14 @@ OPHIS_API ophis_status ophis_model_step(const ophis_model* model, ophis_context*
                                         const ophis_tensor* ids, ophis_cache* cache,
                                         const ophis_tensor* logits);
 
+/// Why a sequence ended.
+enum {
+  OPHIS_FINISH_LENGTH = 0,    ///< max_new_tokens
+  OPHIS_FINISH_EOS = 1,       ///< one of eos_token_ids
+  OPHIS_FINISH_STOP = 2,      ///< a stop string
+  OPHIS_FINISH_CANCELLED = 3  ///< a callback returned 0
+};
+
 typedef struct ophis_generation_options {
   size_t size;
   int64_t max_new_tokens;        ///< default 128
@@ -690,6 +735,37 @@ typedef struct ophis_generation_options {
   int32_t (*on_token)(void* user_data, int64_t sequence, int32_t id);
   void* user_data;
   ophis_dtype state_dtype;  ///< of the cache, as ophis_cache_create takes it; bits 0, the default: float32
+
+  // How a token is chosen, as docs/generation.md says; zeros: the most probable one.
+  double temperature;         ///< 0, the default: greedy; of equal tokens the lowest id
+  int64_t top_k;              ///< keep so many of the most probable tokens; 0, the default: all
+  double top_p;               ///< keep the most probable tokens that together reach it; 1 (default) or 0: all
+  double min_p;               ///< keep tokens at least so probable as a part of the most probable one
+  double repetition_penalty;  ///< on tokens of the history, prompt and new text; 1 (default) or 0: none
+  double presence_penalty;    ///< taken from the logits of tokens in the new text
+  double frequency_penalty;   ///< the same, for each time that they are in it
+  uint64_t seed;              ///< of the random numbers
+
+  int64_t num_return_sequences;  ///< of each prompt, side by side in the results; 1 (default) or 0: one
+  /// Decodes the new tokens for stop and on_text, or NULL.
+  const ophis_tokenizer* tokenizer;
+  /// (num_stop): a sequence ends where the first of these is complete in its new text.
+  const char* const* stop;
+  int64_t num_stop;
+  /// Called with user_data and new text as it comes, `text_bytes` bytes of whole characters, without a stop
+  /// string; not ended by a zero. Generation stops when it returns 0. Or NULL.
+  int32_t (*on_text)(void* user_data, int64_t sequence, const char* text, size_t text_bytes);
+  /// (sequences, max_new_tokens), or NULL: written like ids, the logarithm of each new token's probability by
+  /// the model's softmax alone.
+  float* logprobs;
+  int32_t* finish_reasons;  ///< (sequences), or NULL: written, OPHIS_FINISH_...
+  /// Go on from these states, one for each prompt, or NULL: empty ones. They then have seen all but the last
+  /// of the new tokens.
+  ophis_cache* cache;
+  /// (num_prompts) pointers to what the cache has seen already, for repetition_penalty, or NULL; and their
+  /// lengths.
+  const int32_t* const* history;
+  const int64_t* history_lengths;
 } ophis_generation_options;
 OPHIS_API ophis_status ophis_generation_options_init(ophis_generation_options* options, size_t size);
 
@@ -701,12 +777,12 @@ typedef struct ophis_generation_stats {
   double decode_seconds;   ///< the steps
 } ophis_generation_stats;
 
-/// Greedy generation: after each prompt the most probable token, again and again; of equal ones the lowest
-/// id. prompts (num_prompts) are pointers to ids, prompt_lengths (num_prompts) their numbers, each at least
-/// 1; prompts of different lengths are padded on the left. New tokens go to ids (num_prompts,
-/// max_new_tokens), row by row, and their numbers to num_ids (num_prompts); the token that ended a sequence
-/// is its last. With on_token returning 0 they are what came until then, and the call is OPHIS_OK. stats,
-/// whose size the caller has set, may be NULL.
+/// Continues each prompt, token by token. prompts (num_prompts) are pointers to ids, prompt_lengths
+/// (num_prompts) their numbers, each at least 1; prompts of different lengths are padded on the left. There
+/// are num_prompts * num_return_sequences sequences. New tokens go to ids (sequences, max_new_tokens), row by
+/// row, and their numbers to num_ids (sequences); the token that ended a sequence is its last. With a
+/// callback returning 0 they are what came until then, and the call is OPHIS_OK. stats, whose size the caller
+/// has set, may be NULL.
 OPHIS_API ophis_status ophis_generate(const ophis_model* model, ophis_context* context,
                                       const int32_t* const* prompts, const int64_t* prompt_lengths,
                                       int64_t num_prompts, const ophis_generation_options* options,

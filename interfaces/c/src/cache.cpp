@@ -1,3 +1,5 @@
+#include "ophis/models/cache_file.hpp"
+
 #include "interfaces/c/src/errors.hpp"
 #include "interfaces/c/src/handles.hpp"
 #include "interfaces/c/src/members.hpp"
@@ -33,6 +35,22 @@ ophis_status ophis_cache_copy(ophis_context* context, const ophis_cache* from, o
 
 ophis_status ophis_cache_reset(ophis_context* context, ophis_cache* cache) {
   return guarded(__func__, [&] { require(cache, "cache").cache.reset(require(context, "context").exec); });
+}
+
+ophis_status ophis_cache_save(ophis_context* context, const ophis_model* model, const ophis_cache* cache,
+                              const char* path) {
+  return guarded(__func__, [&] {
+    ophis::save_cache(require(context, "context").exec, &require(path, "path"), require(model, "model").model,
+                      require(cache, "cache").cache);
+  });
+}
+
+ophis_status ophis_cache_load(ophis_context* context, const ophis_model* model, ophis_cache* cache,
+                              const char* path) {
+  return guarded(__func__, [&] {
+    ophis::load_cache(require(context, "context").exec, &require(path, "path"), require(model, "model").model,
+                      require(cache, "cache").cache);
+  });
 }
 
 ophis_status ophis_cache_batch(const ophis_cache* cache, int64_t* batch) {

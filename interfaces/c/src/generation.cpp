@@ -10,21 +10,54 @@ using namespace ophis::c;
 namespace ophis::c {
 namespace {
 
-std::vector<TokenIds> to_prompts(const std::int32_t* const* prompts, const std::int64_t* lengths,
-                                 std::int64_t count) {
-  OPHIS_REQUIRE(count >= 1, "num_prompts is ", count, ", but must be at least 1");
-  require(prompts, "prompts");
-  require(lengths, "prompt_lengths");
+/// `count` lists of ids; `shortest` is the least length that one may have.
+std::vector<TokenIds> to_lists(const char* name, const std::int32_t* const* lists, const char* lengths_name,
+                               const std::int64_t* lengths, std::int64_t count, std::int64_t shortest) {
+  require(lists, name);
+  require(lengths, lengths_name);
   std::vector<TokenIds> result;
   for (std::int64_t i = 0; i < count; ++i) {
-    OPHIS_REQUIRE(lengths[i] >= 1, "prompt_lengths[", i, "] is ", lengths[i], ", but must be at least 1");
-    OPHIS_REQUIRE(prompts[i] != nullptr, "prompts[", i, "] is NULL");
-    result.emplace_back(prompts[i], prompts[i] + lengths[i]);
+    OPHIS_REQUIRE(lengths[i] >= shortest, lengths_name, "[", i, "] is ", lengths[i],
+                  ", but must be at least ", shortest);
+    OPHIS_REQUIRE(lists[i] != nullptr || lengths[i] == 0, name, "[", i, "] is NULL");
+    if (lengths[i] == 0)
+      result.emplace_back();
+    else
+      result.emplace_back(lists[i], lists[i] + lengths[i]);
   }
   return result;
 }
 
-GenerationOptions to_options(const ophis_generation_options& from) {
+/// Zeros stand for the defaults, as in an older caller's struct.
+SamplingOptions to_sampling(const ophis_generation_options& from) {
+  SamplingOptions options;
+  options.temperature = from.temperature;
+  options.top_k = from.top_k;
+  if (from.top_p != 0.0) options.top_p = from.top_p;
+  options.min_p = from.min_p;
+  if (from.repetition_penalty != 0.0) options.repetition_penalty = from.repetition_penalty;
+  options.presence_penalty = from.presence_penalty;
+  options.frequency_penalty = from.frequency_penalty;
+  options.seed = from.seed;
+  return options;
+}
+
+void set_text_options(const ophis_generation_options& from, GenerationOptions& options) {
+  if (from.tokenizer) options.tokenizer = &from.tokenizer->tokenizer;
+  OPHIS_REQUIRE(from.num_stop >= 0, "num_stop is ", from.num_stop, ", but must not be negative");
+  if (from.num_stop > 0) require(from.stop, "stop");
+  for (std::int64_t i = 0; i < from.num_stop; ++i) {
+    OPHIS_REQUIRE(from.stop[i] != nullptr, "stop[", i, "] is NULL");
+    options.stop.emplace_back(from.stop[i]);
+  }
+  if (from.on_text) {
+    options.on_text = [from](std::size_t sequence, std::string_view text) {
+      return from.on_text(from.user_data, static_cast<std::int64_t>(sequence), text.data(), text.size()) != 0;
+    };
+  }
+}
+
+GenerationOptions to_options(const ophis_generation_options& from, std::int64_t num_prompts) {
   GenerationOptions options;
   options.max_new_tokens = from.max_new_tokens;
   OPHIS_REQUIRE(from.num_eos_token_ids >= 0, "num_eos_token_ids is ", from.num_eos_token_ids,
@@ -43,7 +76,25 @@ GenerationOptions to_options(const ophis_generation_options& from) {
       return from.on_token(from.user_data, static_cast<std::int64_t>(sequence), id) != 0;
     };
   }
+  options.sampling = to_sampling(from);
+  if (from.num_return_sequences != 0) options.num_return_sequences = from.num_return_sequences;
+  set_text_options(from, options);
+  options.logprobs = from.logprobs != nullptr;
+  if (from.cache) options.cache = &from.cache->cache;
+  if (from.history) {
+    options.history =
+        to_lists("history", from.history, "history_lengths", from.history_lengths, num_prompts, 0);
+  }
   return options;
+}
+
+/// Rows of `width` for each sequence, of which only the first values are written.
+template <class Value>
+void write_rows(const std::vector<std::vector<Value>>& rows, std::int64_t width, Value* to) {
+  for (const std::vector<Value>& row : rows) {
+    std::copy(row.begin(), row.end(), to);
+    to += width;
+  }
 }
 
 void write_stats(const GenerationResult& result, ophis_generation_stats& stats) {
@@ -61,7 +112,11 @@ void write_stats(const GenerationResult& result, ophis_generation_stats& stats) 
 ophis_status ophis_generation_options_init(ophis_generation_options* options, size_t size) {
   return guarded(__func__, [&] {
     ophis_generation_options defaults{};
-    defaults.max_new_tokens = ophis::GenerationOptions{}.max_new_tokens;
+    const ophis::GenerationOptions from;
+    defaults.max_new_tokens = from.max_new_tokens;
+    defaults.top_p = from.sampling.top_p;
+    defaults.repetition_penalty = from.sampling.repetition_penalty;
+    defaults.num_return_sequences = from.num_return_sequences;
     write_sized(defaults, require(options, "options"), size);
   });
 }
@@ -73,16 +128,20 @@ ophis_status ophis_generate(const ophis_model* model, ophis_context* context, co
   return guarded(__func__, [&] {
     const ophis::LanguageModel& which = require(model, "model").model;
     ophis::ExecContext& exec = require(context, "context").exec;
-    const std::vector<ophis::TokenIds> texts = to_prompts(prompts, prompt_lengths, num_prompts);
-    const ophis::GenerationOptions how = to_options(read_sized(require(options, "options")));
+    OPHIS_REQUIRE(num_prompts >= 1, "num_prompts is ", num_prompts, ", but must be at least 1");
+    const std::vector<ophis::TokenIds> texts =
+        to_lists("prompts", prompts, "prompt_lengths", prompt_lengths, num_prompts, 1);
+    const ophis_generation_options given = read_sized(require(options, "options"));
+    const ophis::GenerationOptions how = to_options(given, num_prompts);
     if (how.max_new_tokens > 0) require(ids, "ids");
     require(num_ids, "num_ids");
     if (stats) check_size(stats->size);
     const ophis::GenerationResult result = ophis::generate(which, exec, texts, how);
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-      std::copy(result.ids[i].begin(), result.ids[i].end(),
-                ids + static_cast<std::ptrdiff_t>(i) * how.max_new_tokens);
+    write_rows(result.ids, how.max_new_tokens, ids);
+    if (given.logprobs) write_rows(result.logprobs, how.max_new_tokens, given.logprobs);
+    for (std::size_t i = 0; i < result.ids.size(); ++i) {
       num_ids[i] = static_cast<int64_t>(result.ids[i].size());
+      if (given.finish_reasons) given.finish_reasons[i] = static_cast<std::int32_t>(result.finished[i]);
     }
     if (stats) write_stats(result, *stats);
   });

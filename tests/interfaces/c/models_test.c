@@ -310,6 +310,122 @@ static void test_generate(const language_model* model) {
               ophis_generate(model->model, context, prompts, lengths, 1, &options, ids, num_ids, NULL));
 }
 
+static int32_t join_text(void* user_data, int64_t sequence, const char* text, size_t text_bytes) {
+  char* const joined = user_data;
+  CHECK(sequence >= 0 && sequence < 2);
+  if (sequence == 0) strncat(joined, text, text_bytes);
+  return 1;
+}
+
+static void test_sampling(const language_model* model) {
+  enum { new_tokens = 12, sequences = 4 };
+  const int32_t first[] = {40, 50, 60}, second[] = {70};
+  const int32_t* const prompts[] = {first, second};
+  const int64_t lengths[] = {3, 1};
+  int32_t ids[sequences * new_tokens], again[sequences * new_tokens], reasons[sequences];
+  int64_t num_ids[sequences];
+  float logprobs[sequences * new_tokens];
+  ophis_generation_options options;
+  CHECK_OK(ophis_generation_options_init(&options, sizeof options));
+  CHECK(options.temperature == 0 && options.top_p == 1 && options.repetition_penalty == 1);
+  CHECK(options.num_return_sequences == 1 && options.seed == 0);
+  options.max_new_tokens = new_tokens;
+  options.ignore_eos = 1;
+  options.temperature = 0.9;
+  options.top_k = 50;
+  options.top_p = 0.95;
+  options.repetition_penalty = 1.1;
+  options.seed = 42;
+  options.num_return_sequences = 2;
+  options.logprobs = logprobs;
+  options.finish_reasons = reasons;
+  CHECK_OK(ophis_generate(model->model, context, prompts, lengths, 2, &options, ids, num_ids, NULL));
+  for (int i = 0; i < sequences; ++i) {
+    CHECK(num_ids[i] == new_tokens && reasons[i] == OPHIS_FINISH_LENGTH);
+    for (int k = 0; k < new_tokens; ++k) CHECK(logprobs[i * new_tokens + k] < 0);
+  }
+  CHECK(memcmp(ids, ids + new_tokens, new_tokens * sizeof ids[0]) != 0);
+  options.logprobs = NULL;
+  CHECK_OK(ophis_generate(model->model, context, prompts, lengths, 2, &options, again, num_ids, NULL));
+  CHECK(memcmp(ids, again, sizeof ids) == 0);
+
+  // A stop string in the middle of what the first sequence says.
+  char* text = NULL;
+  size_t text_bytes = 0;
+  CHECK_OK(ophis_tokenizer_decode(model->tokenizer, ids, new_tokens, 1, &text, &text_bytes));
+  const size_t middle = text_bytes / 2;
+  const char* const stop[] = {"never said", text + middle};
+  char told[1024] = "";
+  options.num_return_sequences = 0;
+  options.tokenizer = model->tokenizer;
+  options.stop = stop;
+  options.num_stop = 2;
+  options.on_text = join_text;
+  options.user_data = told;
+  CHECK_OK(ophis_generate(model->model, context, prompts, lengths, 1, &options, again, num_ids, NULL));
+  CHECK(num_ids[0] <= new_tokens && memcmp(ids, again, (size_t)num_ids[0] * sizeof ids[0]) == 0);
+  CHECK(reasons[0] == OPHIS_FINISH_STOP);
+  CHECK(strlen(told) <= middle && strncmp(text, told, strlen(told)) == 0);
+  ophis_free(text);
+
+  options.tokenizer = NULL;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "need a tokenizer",
+              ophis_generate(model->model, context, prompts, lengths, 1, &options, again, num_ids, NULL));
+  options.on_text = NULL;
+  options.num_stop = 0;
+  options.top_p = 2;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "top_p is 2",
+              ophis_generate(model->model, context, prompts, lengths, 1, &options, again, num_ids, NULL));
+}
+
+/// Half of a text, its states through a file, and the other half.
+static void test_states_in_a_file(const language_model* model) {
+  enum { half = 6 };
+  const char* const file = "c_models_test.states";
+  const int32_t prompt[] = {40, 50, 60};
+  const int32_t* const prompts[] = {prompt};
+  const int64_t length = 3;
+  int32_t whole[2 * half], pieces[2 * half];
+  int64_t num_ids = 0, seqlen = 0;
+  ophis_cache *cache = NULL, *restored = NULL;
+  ophis_generation_options options;
+  CHECK_OK(ophis_generation_options_init(&options, sizeof options));
+  options.ignore_eos = 1;
+  options.temperature = 1;
+  options.repetition_penalty = 1.2;
+  options.max_new_tokens = 2 * half;
+  CHECK_OK(ophis_generate(model->model, context, prompts, &length, 1, &options, whole, &num_ids, NULL));
+
+  CHECK_OK(ophis_cache_create(model->model, 1, NULL, &cache));
+  CHECK_OK(ophis_cache_create(model->model, 1, NULL, &restored));
+  options.max_new_tokens = half;
+  options.cache = cache;
+  CHECK_OK(ophis_generate(model->model, context, prompts, &length, 1, &options, pieces, &num_ids, NULL));
+  CHECK_OK(ophis_cache_save(context, model->model, cache, file));
+  CHECK_OK(ophis_cache_load(context, model->model, restored, file));
+  CHECK_OK(ophis_cache_seqlen(restored, &seqlen));
+  CHECK(seqlen == 3 + half - 1);
+  int32_t seen[3 + half - 1];
+  memcpy(seen, prompt, sizeof prompt);
+  memcpy(seen + 3, pieces, (half - 1) * sizeof pieces[0]);
+  const int32_t* const histories[] = {seen};
+  const int32_t* const last[] = {pieces + half - 1};
+  const int64_t one = 1;
+  options.cache = restored;
+  options.history = histories;
+  options.history_lengths = &seqlen;
+  CHECK_OK(ophis_generate(model->model, context, last, &one, 1, &options, pieces + half, &num_ids, NULL));
+  CHECK(memcmp(whole, pieces, sizeof whole) == 0);
+
+  CHECK_FAILS(OPHIS_NOT_FOUND, "no such folder",
+              ophis_cache_save(context, model->model, cache, "no such folder/states"));
+  CHECK_FAILS(OPHIS_NOT_FOUND, "no.states", ophis_cache_load(context, model->model, cache, "no.states"));
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "path is NULL", ophis_cache_load(context, model->model, cache, NULL));
+  remove(file);
+  ophis_cache_destroy(restored);
+  ophis_cache_destroy(cache);
+}
+
 static int32_t stop_loading(void* user_data, uint64_t done, uint64_t total) {
   *(uint64_t*)user_data = total;
   return done > total;
@@ -355,6 +471,8 @@ int main(int argc, char** argv) {
     test_forward(&model);
     test_losses_and_hidden_states(&model);
     test_generate(&model);
+    test_sampling(&model);
+    test_states_in_a_file(&model);
     destroy(&model);
     test_loading(folder);
   }

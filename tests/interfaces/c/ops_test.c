@@ -229,6 +229,46 @@ static void test_mask_positions(void) {
   CHECK_VALUES(result, 0, 2);
 }
 
+/// Greedy with penalties, then among two tokens by top-k.
+static void test_sample(void) {
+  float in[] = {1, 3, 2, 0}, no_heat[] = {0}, heat[] = {1}, halves[] = {2}, much[] = {0.5f};
+  int32_t in_prompt[] = {0, 1, 0, 0}, drawn[] = {0, 0, 1, 0};
+  int64_t kept[] = {2}, where[] = {7}, result[] = {-1};
+  const ophis_tensor logits = floats(in, 2, SHAPE(1, 4)),
+                     out = cpu_tensor(result, OPHIS_CODE_INT, 64, 1, SHAPE(1));
+  const ophis_tensor temperature = floats(no_heat, 1, SHAPE(1)), warm = floats(heat, 1, SHAPE(1));
+  const ophis_tensor repetition = floats(halves, 1, SHAPE(1)), presence = floats(much, 1, SHAPE(1));
+  const ophis_tensor prompt_counts = cpu_tensor(in_prompt, OPHIS_CODE_INT, 32, 2, SHAPE(1, 4));
+  const ophis_tensor counts = cpu_tensor(drawn, OPHIS_CODE_INT, 32, 2, SHAPE(1, 4));
+  const ophis_tensor top_k = cpu_tensor(kept, OPHIS_CODE_INT, 64, 1, SHAPE(1));
+  const ophis_tensor position = cpu_tensor(where, OPHIS_CODE_INT, 64, 1, SHAPE(1));
+  ophis_sample_args args;
+  CHECK_OK(ophis_sample_args_init(&args, sizeof args));
+  args.logits = given(&logits);
+  args.temperature = given(&temperature);
+  args.repetition_penalty = given(&repetition);
+  args.presence_penalty = given(&presence);
+  args.prompt_counts = given(&prompt_counts);
+  args.counts = given(&counts);
+  args.position = given(&position);
+  args.out = given(&out);
+  RUN(ophis_sample, &args);  // of 1, 1.5, 0.5 and 0
+  CHECK(result[0] == 1 && drawn[1] == 1 && where[0] == 8);
+
+  CHECK_OK(ophis_sample_args_init(&args, sizeof args));
+  args.logits = given(&logits);
+  args.temperature = given(&warm);
+  args.top_k = given(&top_k);
+  args.position = given(&position);
+  args.out = given(&out);
+  int times[4] = {0, 0, 0, 0};
+  for (int i = 0; i < 100; ++i) {
+    RUN(ophis_sample, &args);
+    ++times[result[0]];
+  }
+  CHECK(times[1] > times[2] && times[2] > 0 && times[1] + times[2] == 100 && where[0] == 108);
+}
+
 static void test_softmax(void) {
   float in[] = {0, 0, 0, INFINITY}, result[2];
   const ophis_tensor x = floats(in, 2, SHAPE(1, 2)), out = floats(result, 2, SHAPE(1, 2));
@@ -332,9 +372,10 @@ static void test_ssd_scan(void) {
 }
 
 int main(void) {
-  void (*const tests[])(void) = {test_activation,     test_argmax,    test_causal_conv1d,  test_cross_entropy,
-                                 test_cumsum,         test_embedding, test_norms,          test_linear,
-                                 test_mask_positions, test_softmax,   test_selective_scan, test_ssd_scan};
+  void (*const tests[])(void) = {test_activation,     test_argmax,    test_causal_conv1d, test_cross_entropy,
+                                 test_cumsum,         test_embedding, test_norms,         test_linear,
+                                 test_mask_positions, test_sample,    test_softmax,       test_selective_scan,
+                                 test_ssd_scan};
   CHECK_OK(ophis_context_create(test_device(), NULL, &context));
   for (size_t i = 0; i < sizeof tests / sizeof tests[0]; ++i) {
     tests[i]();

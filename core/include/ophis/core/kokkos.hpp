@@ -96,4 +96,21 @@ void for_each_item(const ExecSpace& space, const char* label, std::int64_t count
   Kokkos::parallel_for(label, policy, functor);
 }
 
+/// Runs `functor(team)` with a team of threads for each index team.league_rank() in [0, count): on a GPU as
+/// many threads as a block can have, on the CPU one.
+template <class ExecSpace, class Functor>
+void for_each_team(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
+  if (count == 0) return;
+  using Policy = Kokkos::TeamPolicy<ExecSpace>;
+  Policy policy(space, static_cast<int>(count), 1);
+  if constexpr (pack_width<ExecSpace> == 1) {
+    policy = Policy(space, static_cast<int>(count), policy.team_size_max(functor, Kokkos::ParallelForTag()));
+    // Without any scratch memory Kokkos allocates none anew in each call, which a graph cannot record.
+    policy.set_scratch_size(1, Kokkos::PerTeam(16));
+  }
+  Kokkos::parallel_for(
+      label, Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight),
+      functor);
+}
+
 }  // namespace ophis

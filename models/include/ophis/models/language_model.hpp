@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "ophis/core/exec_context.hpp"
@@ -31,6 +32,11 @@ class ModelCache {
   void reset(ExecContext& exec);
   /// Takes over the states of a cache of the same shape, so that one prompt may be continued in several ways.
   void copy_from(ExecContext& exec, const ModelCache& other);
+  /// Sequence i takes over the states of sequence rows[i] of a cache of the same kind (not of itself), so
+  /// that each may be continued in several ways. The cache has as many sequences as there are rows.
+  void gather_from(ExecContext& exec, const ModelCache& other, std::span<const std::int64_t> rows);
+  /// For states that were set, or advanced by a recorded Graph, which does not count.
+  void set_seqlen(std::int64_t seqlen) noexcept { m_seqlen = seqlen; }
 
  private:
   friend class LanguageModel;
