@@ -1,0 +1,162 @@
+"""What the ops compute, in plain torch and differentiable: for their backward passes, and for complex A."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "gelu": F.gelu, "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+               "relu": F.relu, "sigmoid": F.sigmoid, "tanh": F.tanh}
+"""Those of the convolution, by Hugging Face's names."""
+
+
+def _wide(tensor: Tensor | None) -> Tensor | None:
+    """At least float32."""
+    return tensor.float() if tensor is not None and tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+class _Recurrence(torch.autograd.Function):
+    """h[t] = a[t] h[t - 1] + b[t] along the first axis, from zero."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
+        h = torch.empty_like(b)
+        previous = torch.zeros_like(b[0]) if len(b) else None
+        for t in range(len(b)):
+            previous = torch.addcmul(b[t], a[t], previous, out=h[t])
+        ctx.save_for_backward(a, h)
+        return h
+
+    @staticmethod
+    def backward(ctx, dh: Tensor) -> tuple[Tensor, Tensor]:
+        a, h = ctx.saved_tensors
+        db = dh.clone()
+        for t in range(len(dh) - 2, -1, -1):
+            torch.addcmul(db[t], a[t + 1].conj(), db[t + 1], out=db[t])
+        da = torch.zeros_like(a)
+        da[1:] = db[1:] * h[:-1].conj()
+        return da, db
+
+
+def _per_step(matrix: Tensor, dim: int, length: int, is_complex: bool) -> Tensor:
+    """B or C of the selective scan, (dim, dstate) or (batch, ngroups, dstate, seqlen), as (seqlen, batch, dim, dstate)."""
+    if matrix.dim() == 2:
+        return matrix.expand(length, 1, *matrix.shape)
+    if is_complex:  # real and imaginary parts lie side by side along time
+        matrix = torch.view_as_complex(matrix.unflatten(-1, (-1, 2)).contiguous())
+    return matrix.permute(3, 0, 1, 2).repeat_interleave(dim // matrix.shape[1], dim=2)
+
+
+def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+                   delta_bias: Tensor | None, delta_softplus: bool) -> tuple[Tensor, Tensor]:
+    """u, delta, z: (batch, dim, seqlen); B, C: (dim, dstate) or (batch, ngroups, dstate, seqlen). Gives out, last_state."""
+    dtype, (dim, length) = u.dtype, u.shape[1:]
+    u, delta, A, B, C, D, z = (_wide(each) for each in (u, delta, A, B, C, D, z))
+    if delta_bias is not None:
+        delta = delta + _wide(delta_bias)[:, None]
+    if delta_softplus:
+        delta = F.softplus(delta)
+    steps = delta.permute(2, 0, 1).unsqueeze(-1)  # (seqlen, batch, dim, 1)
+    inputs = steps * u.permute(2, 0, 1).unsqueeze(-1) * _per_step(B, dim, length, A.is_complex())
+    h = _Recurrence.apply(torch.exp(steps * A), inputs)
+    y = (h * _per_step(C, dim, length, A.is_complex())).sum(-1).permute(1, 2, 0)
+    if y.is_complex():  # of a pair of conjugate states one is computed
+        y = 2 * y.real
+    if D is not None:
+        y = y + D[:, None] * u
+    if z is not None:
+        y = y * F.silu(z)
+    return y.to(dtype), h[-1]
+
+
+def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, seq_idx: Tensor | None, initial_states: Tensor | None,
+                  return_final_states: bool, activation: str) -> tuple[Tensor, Tensor]:
+    """x: (batch, dim, seqlen). Gives out and the last width - 1 inputs."""
+    dtype, width = x.dtype, weight.shape[1]
+    before = x.new_zeros(*x.shape[:2], width - 1) if initial_states is None else initial_states.to(x.dtype)
+    padded = torch.cat([before, x], dim=-1)
+    if seq_idx is None:
+        out = F.conv1d(_wide(padded), _wide(weight).to(_wide(padded).dtype).unsqueeze(1), groups=len(weight))
+    else:
+        idx = torch.cat([seq_idx[:, :1].expand(-1, width - 1), seq_idx], dim=-1)
+        windows = _wide(padded).unfold(-1, width, 1)  # (batch, dim, seqlen, width)
+        belongs = idx.unfold(-1, width, 1) == seq_idx[..., None]
+        out = (windows * belongs[:, None] * _wide(weight)[:, None]).sum(-1) * (seq_idx >= 0)[:, None]
+    if bias is not None:
+        out = out + _wide(bias)[:, None] if seq_idx is None else out + _wide(bias)[:, None] * (seq_idx >= 0)[:, None]
+    if activation != "identity":
+        out = ACTIVATIONS[activation](out)
+    return out.to(dtype), padded[..., padded.shape[-1] - (width - 1):]
+
+
+def ssd_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size: int, D: Tensor | None, z: Tensor | None,
+             dt_bias: Tensor | None, initial_states: Tensor | None, seq_idx: Tensor | None, dt_softplus: bool, dt_min: float,
+             dt_max: float) -> tuple[Tensor, Tensor]:
+    """The chunked form (Dao and Gu 2024, section 6). x, z: (batch, seqlen, nheads, headdim). Gives out, final_states."""
+    dtype, (batch, length, nheads, _) = x.dtype, x.shape
+    x, dt, A, B, C, D, z, initial_states = (_wide(each) for each in (x, dt, A, B, C, D, z, initial_states))
+    if dt_bias is not None:
+        dt = dt + _wide(dt_bias)
+    if dt_softplus:
+        dt = F.softplus(dt)
+    dt = dt.clamp(dt_min, dt_max)
+    # Steps of size zero fill up the last chunk.
+    chunk = min(chunk_size, length)
+    fill = -length % chunk
+    chunks = lambda tensor: F.pad(tensor, [0, 0] * (tensor.dim() - 2) + [0, fill]).unflatten(1, (-1, chunk))  # noqa: E731
+    per_head = lambda tensor: chunks(tensor).repeat_interleave(nheads // tensor.shape[2], dim=3)  # noqa: E731
+    xdt, Bs, Cs = chunks(x * dt[..., None]), per_head(B), per_head(C)  # (batch, chunk, position, head, ...)
+    decay = chunks(dt * A).cumsum(2)  # log of the decay since the chunk's start
+    if seq_idx is None:
+        idx = torch.zeros(batch, length + fill, dtype=torch.int32, device=x.device)
+    else:
+        idx = torch.cat([seq_idx, seq_idx[:, -1:].expand(-1, fill)], dim=1)
+    first, idx = idx[:, :1], idx.unflatten(1, (-1, chunk))
+    last = idx[:, :, -1]
+    before = torch.cat([first, last[:, :-1]], dim=1)  # the sequence that the state before each chunk belongs to
+
+    # Within a chunk.
+    sees = (idx[:, :, :, None] == idx[:, :, None, :]) & torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()
+    log = (decay[:, :, :, None] - decay[:, :, None]).masked_fill(~sees[..., None], -torch.inf)
+    y = torch.einsum("bcihn,bcjhn,bcijh,bcjhp->bcihp", Cs, Bs, log.exp(), xdt)
+    # The states that chunks add, and pass on.
+    stays = ((decay[:, :, -1:] - decay).exp() * (idx == last[..., None])[..., None])
+    added = torch.einsum("bcjhn,bcjh,bcjhp->bchpn", Bs, stays, xdt)
+    passes = decay[:, :, -1].exp() * (last == before)[..., None]
+    state = torch.zeros_like(added[:, 0]) if initial_states is None else initial_states.to(added.dtype)
+    states = []
+    for c in range(added.shape[1]):
+        states.append(state)
+        state = passes[:, c, :, None, None] * state + added[:, c]
+    arrives = decay.exp() * (idx == before[..., None])[..., None]
+    y = y + torch.einsum("bcihn,bcih,bchpn->bcihp", Cs, arrives, torch.stack(states, dim=1))
+    y = y.flatten(1, 2)[:, :length]
+    if D is not None:
+        y = y + x * (D if D.dim() == 2 else D[:, None])
+    if z is not None:
+        y = y * F.silu(z)
+    return y.to(dtype), state
+
+
+def norm(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, z: Tensor | None, eps: float,
+         is_rms_norm: bool, norm_before_gate: bool, group_size: int, residual_dtype: torch.dtype | None
+         ) -> tuple[Tensor, Tensor]:
+    """Gives the normalised rows, and what was normalised before the gate: x + residual."""
+    dtype = x.dtype
+    s = _wide(x) if residual is None else _wide(x) + _wide(residual)
+    rows = s if z is None or norm_before_gate else s * F.silu(_wide(z))
+    if is_rms_norm:
+        groups = rows.unflatten(-1, (-1, group_size or rows.shape[-1]))
+        y = (groups * torch.rsqrt(groups.square().mean(-1, keepdim=True) + eps)).flatten(-2)
+    else:
+        y = F.layer_norm(rows, rows.shape[-1:], eps=eps)
+    y = y * _wide(weight)
+    if bias is not None:
+        y = y + _wide(bias)
+    if z is not None and norm_before_gate:
+        y = y * F.silu(_wide(z))
+    return y.to(dtype), s.to(residual_dtype or dtype)
