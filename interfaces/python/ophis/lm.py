@@ -228,10 +228,11 @@ def _integers(values: Any) -> Any:
     import numpy
 
     if isinstance(values, (list, tuple)):
-        values = numpy.asarray(values)
-        if values.dtype == object or not (values.size == 0 or numpy.issubdtype(values.dtype, numpy.integer)):
-            raise InvalidArgumentError("token ids must be integers, as many in every sequence")
-        return values.astype(numpy.int64)
-    if isinstance(values, numpy.ndarray) and values.dtype.kind in "iub" and values.dtype not in (numpy.int32, numpy.int64):
-        return values.astype(numpy.int64)
-    return values
+        try:
+            values = numpy.asarray(values)
+            if values.size > 0 and values.dtype.kind not in "iu":
+                raise ValueError(f"their dtype is {values.dtype}")
+        except ValueError as error:
+            raise InvalidArgumentError(f"token ids must be integers, as many in every sequence: {error}") from error
+    is_converted = isinstance(values, numpy.ndarray) and values.dtype not in (numpy.int32, numpy.int64)
+    return values.astype(numpy.int64) if is_converted and values.dtype.kind in "iub" else values

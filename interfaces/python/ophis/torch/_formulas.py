@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ophis.torch._library import define
 
 
 ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "gelu": F.gelu, "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
@@ -19,27 +22,29 @@ def _wide(tensor: Tensor | None) -> Tensor | None:
     return tensor.float() if tensor is not None and tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-class _Recurrence(torch.autograd.Function):
-    """h[t] = a[t] h[t - 1] + b[t] along the first axis, from zero."""
+def _recurrence_kernel(a: Tensor, b: Tensor) -> Tensor:
+    h = torch.empty_like(b)
+    previous = b.new_zeros(b.shape[1:])
+    for t in range(len(b)):
+        previous = torch.addcmul(b[t], a[t], previous, out=h[t])
+    return h
 
-    @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
-        h = torch.empty_like(b)
-        previous = torch.zeros_like(b[0]) if len(b) else None
-        for t in range(len(b)):
-            previous = torch.addcmul(b[t], a[t], previous, out=h[t])
-        ctx.save_for_backward(a, h)
-        return h
 
-    @staticmethod
-    def backward(ctx, dh: Tensor) -> tuple[Tensor, Tensor]:
-        a, h = ctx.saved_tensors
-        db = dh.clone()
-        for t in range(len(dh) - 2, -1, -1):
-            torch.addcmul(db[t], a[t + 1].conj(), db[t + 1], out=db[t])
-        da = torch.zeros_like(a)
-        da[1:] = db[1:] * h[:-1].conj()
-        return da, db
+def _recurrence_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0], output)
+
+
+def _recurrence_backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor]:
+    a, h = ctx.saved_tensors
+    next_a = torch.cat([a[1:], torch.zeros_like(a[:1])])
+    db = _recurrence(next_a.conj().resolve_conj().flip(0), dh.flip(0)).flip(0)
+    return torch.cat([torch.zeros_like(a[:1]), db[1:] * h[:-1].conj()]), db
+
+
+# One op, so that a compiler does not unroll the loop over time.
+_recurrence = define("recurrence(Tensor a, Tensor b) -> Tensor", _recurrence_kernel, lambda a, b: torch.empty_like(b),
+                     _recurrence_backward, _recurrence_context)
+"""h[t] = a[t] h[t - 1] + b[t] along the first axis, from zero."""
 
 
 def _per_step(matrix: Tensor, dim: int, length: int, is_complex: bool) -> Tensor:
@@ -62,7 +67,7 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
         delta = F.softplus(delta)
     steps = delta.permute(2, 0, 1).unsqueeze(-1)  # (seqlen, batch, dim, 1)
     inputs = steps * u.permute(2, 0, 1).unsqueeze(-1) * _per_step(B, dim, length, A.is_complex())
-    h = _Recurrence.apply(torch.exp(steps * A), inputs)
+    h = _recurrence(torch.exp(steps * A), inputs)
     y = (h * _per_step(C, dim, length, A.is_complex())).sum(-1).permute(1, 2, 0)
     if y.is_complex():  # of a pair of conjugate states one is computed
         y = 2 * y.real
@@ -90,7 +95,10 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, seq_idx: Tenso
         out = out + _wide(bias)[:, None] if seq_idx is None else out + _wide(bias)[:, None] * (seq_idx >= 0)[:, None]
     if activation != "identity":
         out = ACTIVATIONS[activation](out)
-    return out.to(dtype), padded[..., padded.shape[-1] - (width - 1):]
+    final_states = padded[..., padded.shape[-1] - (width - 1):]
+    if seq_idx is not None:  # of the last sequence
+        final_states = final_states * (idx[:, idx.shape[1] - (width - 1):] == idx[:, -1:])[:, None]
+    return out.to(dtype), final_states
 
 
 def ssd_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size: int, D: Tensor | None, z: Tensor | None,
