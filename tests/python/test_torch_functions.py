@@ -163,6 +163,15 @@ def test_causal_conv1d(channel_last, activation, with_seq_idx):
     assert_same_gradients(got, want, [each for each in (x, weight, bias, initial) if each is not None])
 
 
+def test_gradients_without_final_states():
+    x, weight = torch.randn(2, 5, 7, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    want = _formulas.causal_conv1d(x, weight, None, None, None, False, "silu")[0]
+    assert_same_gradients(ot.causal_conv1d_fn(x, weight, activation="silu"), want, [x, weight])
+    inputs = x, dt, A, B, C, *_ = ssd_inputs()
+    want = _formulas.ssd_scan(x, dt, A, B, C, 4, None, None, None, None, None, True, 0.0, INFINITY)[0]
+    assert_same_gradients(ot.mamba_chunk_scan_combined(x, dt, A, B, C, 4, dt_softplus=True), want, inputs)
+
+
 def test_causal_conv1d_writes_final_states():
     x, weight, states = torch.randn(2, 5, 7), torch.randn(5, 4), torch.empty(2, 5, 3)
     out, written = ot.causal_conv1d_fn(x, weight, return_final_states=True, final_states_out=states)

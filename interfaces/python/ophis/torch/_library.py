@@ -58,6 +58,7 @@ def gradients_by(formula: Callable, num_outputs: int) -> tuple[Callable, Callabl
     """backward and setup_context of an op that recompute its outputs by `formula`, plain torch with the op's arguments."""
 
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.set_materialize_grads(False)
         ctx.is_tensor = [isinstance(each, torch.Tensor) for each in inputs]
         ctx.others = [None if is_tensor else each for each, is_tensor in zip(inputs, ctx.is_tensor)]
         ctx.save_for_backward(*(each for each in inputs if isinstance(each, torch.Tensor)))
@@ -72,7 +73,7 @@ def gradients_by(formula: Callable, num_outputs: int) -> tuple[Callable, Callabl
             outputs = formula(*inputs)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [(output, grad.to(output.dtype)) for output, grad in zip(outputs[:num_outputs], grads)
-                 if grad is not None and output is not None and output.requires_grad]
+                 if grad is not None and output.requires_grad]
         result: list[torch.Tensor | None] = [None] * len(inputs)
         if pairs:
             found = torch.autograd.grad([output for output, _ in pairs], [inputs[i] for i in wanted],
