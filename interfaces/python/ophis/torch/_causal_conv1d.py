@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ophis import _core
 from ophis.torch import _formulas
-from ophis.torch._library import call, cast, common_dtype, define, gradients_by
+from ophis.torch._library import call, cast, common_dtype, define, empty_channels, gradients_by
 
 
 def _kernel(x, weight, bias, seq_idx, initial_states, return_final_states, activation):
     dtype = common_dtype(x)
-    out = torch.empty_like(x, dtype=dtype)
+    out = empty_channels(x, dtype)
     final_states = _final_states(x, weight, return_final_states)
     call(_core.ops.causal_conv1d, out.transpose(1, 2), x=x.transpose(1, 2), weight=weight, bias=bias,
          seq_idx=cast(seq_idx, torch.int32), initial_states=cast(initial_states, dtype),
@@ -26,7 +26,7 @@ def _final_states(x: Tensor, weight: Tensor, wanted: bool) -> Tensor:
 
 
 def _fake(x, weight, bias, seq_idx, initial_states, return_final_states, activation):
-    return torch.empty_like(x), _final_states(x, weight, return_final_states)
+    return empty_channels(x), _final_states(x, weight, return_final_states)
 
 
 _causal_conv1d = define(
@@ -37,7 +37,7 @@ _causal_conv1d = define(
 
 def _update_kernel(x, conv_state, weight, bias, activation):
     dtype = common_dtype(x)
-    out = torch.empty_like(x, dtype=dtype)
+    out = x.new_empty(x.shape, dtype=dtype)
     state = cast(conv_state, dtype)
     call(_core.ops.causal_conv1d_update, out, x=x, conv_state=state, weight=weight, bias=bias,
          activation=activation)
@@ -48,7 +48,7 @@ def _update_kernel(x, conv_state, weight, bias, activation):
 
 _causal_conv1d_update = define(
     "causal_conv1d_update(Tensor x, Tensor(a!) conv_state, Tensor weight, Tensor? bias, str activation) -> Tensor",
-    _update_kernel, lambda x, conv_state, weight, bias, activation: torch.empty_like(x))
+    _update_kernel, lambda x, conv_state, weight, bias, activation: x.new_empty(x.shape))
 
 
 def _name_of(activation: str | None) -> str:

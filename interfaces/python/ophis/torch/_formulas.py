@@ -22,8 +22,12 @@ def _wide(tensor: Tensor | None) -> Tensor | None:
     return tensor.float() if tensor is not None and tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
+def _softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, x.new_zeros(()))  # F.softplus' backward has other strides than compilers are told
+
+
 def _recurrence_kernel(a: Tensor, b: Tensor) -> Tensor:
-    h = torch.empty_like(b)
+    h = b.new_empty(b.shape)
     previous = b.new_zeros(b.shape[1:])
     for t in range(len(b)):
         previous = torch.addcmul(b[t], a[t], previous, out=h[t])
@@ -42,7 +46,7 @@ def _recurrence_backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # One op, so that a compiler does not unroll the loop over time.
-_recurrence = define("recurrence(Tensor a, Tensor b) -> Tensor", _recurrence_kernel, lambda a, b: torch.empty_like(b),
+_recurrence = define("recurrence(Tensor a, Tensor b) -> Tensor", _recurrence_kernel, lambda a, b: b.new_empty(b.shape),
                      _recurrence_backward, _recurrence_context)
 """h[t] = a[t] h[t - 1] + b[t] along the first axis, from zero."""
 
@@ -64,7 +68,7 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     if delta_bias is not None:
         delta = delta + _wide(delta_bias)[:, None]
     if delta_softplus:
-        delta = F.softplus(delta)
+        delta = _softplus(delta)
     steps = delta.permute(2, 0, 1).unsqueeze(-1)  # (seqlen, batch, dim, 1)
     inputs = steps * u.permute(2, 0, 1).unsqueeze(-1) * _per_step(B, dim, length, A.is_complex())
     h = _recurrence(torch.exp(steps * A), inputs)
@@ -81,18 +85,18 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, seq_idx: Tensor | None, initial_states: Tensor | None,
                   return_final_states: bool, activation: str) -> tuple[Tensor, Tensor]:
     """x: (batch, dim, seqlen). Gives out and the last width - 1 inputs."""
-    dtype, width = x.dtype, weight.shape[1]
+    dtype, width, length = x.dtype, weight.shape[1], x.shape[-1]
     before = x.new_zeros(*x.shape[:2], width - 1) if initial_states is None else initial_states.to(x.dtype)
     padded = torch.cat([before, x], dim=-1)
-    if seq_idx is None:
-        out = F.conv1d(_wide(padded), _wide(weight).to(_wide(padded).dtype).unsqueeze(1), groups=len(weight))
-    else:
+    taps = [weight_of_tap[:, None] * padded[..., k:k + length] for k, weight_of_tap in enumerate(_wide(weight).unbind(1))]
+    if seq_idx is not None:
         idx = torch.cat([seq_idx[:, :1].expand(-1, width - 1), seq_idx], dim=-1)
-        windows = _wide(padded).unfold(-1, width, 1)  # (batch, dim, seqlen, width)
-        belongs = idx.unfold(-1, width, 1) == seq_idx[..., None]
-        out = (windows * belongs[:, None] * _wide(weight)[:, None]).sum(-1) * (seq_idx >= 0)[:, None]
+        taps = [tap * (idx[:, k:k + length] == seq_idx)[:, None] for k, tap in enumerate(taps)]
+    out = sum(taps[1:], taps[0])
     if bias is not None:
-        out = out + _wide(bias)[:, None] if seq_idx is None else out + _wide(bias)[:, None] * (seq_idx >= 0)[:, None]
+        out = out + _wide(bias)[:, None]
+    if seq_idx is not None:
+        out = out * (seq_idx >= 0)[:, None]
     if activation != "identity":
         out = ACTIVATIONS[activation](out)
     final_states = padded[..., padded.shape[-1] - (width - 1):]
@@ -110,7 +114,7 @@ def ssd_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size:
     if dt_bias is not None:
         dt = dt + _wide(dt_bias)
     if dt_softplus:
-        dt = F.softplus(dt)
+        dt = _softplus(dt)
     dt = dt.clamp(dt_min, dt_max)
     # Steps of size zero fill up the last chunk.
     chunk = min(chunk_size, length)

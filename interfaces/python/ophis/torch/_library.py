@@ -54,6 +54,14 @@ def cast(tensor: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None
     return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
 
 
+def empty_channels(x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Of the shape of x (batch, dim, seqlen), and dense in the order of its strides: channels last, or along time."""
+    batch, dim, seqlen = x.shape
+    if x.stride(1) == 1:
+        return x.new_empty(batch, seqlen, dim, dtype=dtype or x.dtype).transpose(1, 2)
+    return x.new_empty(batch, dim, seqlen, dtype=dtype or x.dtype)
+
+
 def gradients_by(formula: Callable, num_outputs: int) -> tuple[Callable, Callable]:
     """backward and setup_context of an op that recompute its outputs by `formula`, plain torch with the op's arguments."""
 

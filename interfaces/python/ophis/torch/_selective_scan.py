@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from ophis import _core
 from ophis.torch import _formulas
 from ophis.torch._causal_conv1d import causal_conv1d_fn
-from ophis.torch._library import call, cast, common_dtype, define, gradients_by
+from ophis.torch._library import call, cast, common_dtype, define, empty_channels, gradients_by
 from ophis.torch._norm import rms_norm_fn
 
 
@@ -16,7 +16,7 @@ def _kernel(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     dtype = common_dtype(u, delta, z, *(each for each in (B, C) if each.dim() == 4))
     per_step = lambda matrix: cast(matrix, dtype).permute(0, 3, 1, 2) if matrix.dim() == 4 else matrix  # noqa: E731
     along = lambda tensor: None if tensor is None else cast(tensor, dtype).transpose(1, 2)  # noqa: E731
-    out = torch.empty_like(u, dtype=dtype)
+    out = empty_channels(u, dtype)
     last_state = torch.empty(u.shape[0], *A.shape, dtype=torch.float32, device=u.device)
     call(_core.ops.selective_scan, along(out), u=along(u), delta=along(delta), A=A, B=per_step(B), C=per_step(C), D=D,
          z=along(z), delta_bias=delta_bias, delta_softplus=delta_softplus, final_states=last_state)
@@ -24,7 +24,7 @@ def _kernel(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
 
 
 def _fake(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
-    return torch.empty_like(u), u.new_empty(u.shape[0], *A.shape, dtype=torch.float32)
+    return empty_channels(u), u.new_empty(u.shape[0], *A.shape, dtype=torch.float32)
 
 
 _selective_scan = define(
