@@ -100,6 +100,10 @@ def test_the_other_ops(rng):
         x.var(-1, keepdims=True) + 1e-5) * weight + bias, rtol=1e-4, atol=1e-5)
     matrix = normal(rng, 5, 8)
     np.testing.assert_allclose(ops.linear(x, matrix), x @ matrix.T, rtol=1e-4, atol=1e-5)
+    total = np.ones((3, 4, 5), np.float32)
+    np.testing.assert_allclose(ops.linear(x, matrix, accumulate=True, out=total), x @ matrix.T + 1, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="out, which is not given"):
+        ops.linear(x, matrix, accumulate=True)
     np.testing.assert_allclose(ops.norm_linear(x[0], matrix, norm_weight=weight), norm[0] * weight @ matrix.T, rtol=1e-4,
                                atol=1e-5)
     np.testing.assert_allclose(ops.softmax(x).sum(-1), np.ones((3, 4)), rtol=1e-5)

@@ -8,7 +8,8 @@ namespace ophis::python {
 void bind_linear(nb::module_& module) {
   using Args = LinearArgs;
   def_op(module, "linear", linear, In("x", &Args::x), In("weight", &Args::weight), In("bias", &Args::bias),
-         Out("out", &Args::out), In("weight_is_constant", &Args::weight_is_constant));
+         Out("out", &Args::out), In("weight_is_constant", &Args::weight_is_constant),
+         In("accumulate", &Args::accumulate));
 }
 
 }  // namespace ophis::python

@@ -14,6 +14,7 @@
 #include <tuple>
 #include <utility>
 
+#include "interfaces/common/count_members.hpp"
 #include "interfaces/python/src/array.hpp"
 #include "interfaces/python/src/context.hpp"
 #include "ophis/ops/activation.hpp"
@@ -92,6 +93,8 @@ class Call {
 template <class Args, class... Members>
 void def_op(nb::module_& module, const char* name, void (*op)(ExecContext&, const Args&),
             Members... members) {
+  static_assert(sizeof...(Members) == interfaces::count_members<Args>(),
+                "a member of the op's arguments is not in the table");
   module.def(
       name,
       [op, table = std::tuple<Members...>(members...)](std::optional<std::uintptr_t> stream,
