@@ -104,7 +104,9 @@ def tiny_model(transformers, name):
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 100}
     if name == "mamba":
         return transformers.MambaForCausalLM(transformers.MambaConfig(state_size=8, **shape))
-    return transformers.Mamba2ForCausalLM(transformers.Mamba2Config(state_size=16, num_heads=8, head_dim=8, n_groups=2,
+    # transformers 4 gates over the whole width at inference, and over groups, which is right, in training.
+    groups = 1 if transformers.__version__.startswith("4.") else 2
+    return transformers.Mamba2ForCausalLM(transformers.Mamba2Config(state_size=16, num_heads=8, head_dim=8, n_groups=groups,
                                                                      chunk_size=8, **shape))
 
 
