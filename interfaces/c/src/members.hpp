@@ -12,6 +12,7 @@
 
 #include "interfaces/c/src/sized.hpp"
 #include "interfaces/c/src/tensor.hpp"
+#include "interfaces/common/count_members.hpp"
 #include "ophis/ops/activation.hpp"
 
 namespace ophis {
@@ -61,20 +62,6 @@ inline void convert(std::int32_t from, std::int32_t& to) { to = from; }
 inline void convert(std::int64_t from, std::int64_t& to) { to = from; }
 inline void convert(double from, double& to) { to = from; }
 
-/// Converts to anything: counts the members of an aggregate by what initialises it.
-struct AnyValue {
-  template <class T>
-  operator T() const;
-};
-template <class Aggregate, class... Values>
-constexpr std::size_t count_members() {
-  if constexpr (requires { Aggregate{Values{}..., AnyValue{}}; }) {
-    return count_members<Aggregate, Values..., AnyValue>();
-  } else {
-    return sizeof...(Values);
-  }
-}
-
 /// Throws what `convert` does, with the member's name in front.
 template <class From, class To>
 void convert_named(const char* name, const From& from, To& to) {
@@ -90,8 +77,9 @@ template <class From>
 auto to_cpp(const From* given) {
   using Map = Mapping<From>;
   constexpr std::size_t mapped = std::tuple_size_v<decltype(Map::members)>;
-  static_assert(mapped == count_members<typename Map::To>(), "a member of the C++ struct is not mapped");
-  static_assert(mapped + 1 == count_members<From>(), "a member of the C struct is not mapped");
+  static_assert(mapped == interfaces::count_members<typename Map::To>(),
+                "a member of the C++ struct is not mapped");
+  static_assert(mapped + 1 == interfaces::count_members<From>(), "a member of the C struct is not mapped");
   const From from = read_sized(require(given, "args"));
   typename Map::To to;
   std::apply(

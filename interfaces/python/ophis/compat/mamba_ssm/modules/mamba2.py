@@ -1,0 +1,1 @@
+from ophis.torch import Mamba2  # noqa: F401

@@ -1,0 +1,1 @@
+from ophis.torch import mamba_inner_fn, selective_scan_fn  # noqa: F401

@@ -1,0 +1,1 @@
+from ophis.torch import selective_state_update  # noqa: F401

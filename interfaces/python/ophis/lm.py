@@ -1,0 +1,238 @@
+"""Language models."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from typing import Any
+
+from ophis import _core
+from ophis._core import Cache, StreamDecoder, Tokenizer
+from ophis.errors import InvalidArgumentError
+
+
+@dataclass
+class LMOutput:
+    """What a forward pass gives: torch tensors on the model's device if the ids came in one, else numpy arrays."""
+
+    logits: Any
+    """(batch, kept, vocab_size) float32"""
+    loss: float | None = None
+    """mean over the labels that count, in nats; with labels"""
+    hidden_states: tuple[Any, ...] = ()
+    """n_layer + 1 of (batch, seqlen, d_model), with output_hidden_states; bfloat16 is float32 in numpy"""
+
+
+@dataclass
+class GenerationStats:
+    """What the last generation took."""
+
+    prompt_tokens: int = 0
+    steps: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+
+@dataclass
+class _Request:
+    """The prompts of one call as ids, and how the answer looks."""
+
+    ids: list[list[int]]
+    is_single: bool
+    is_text: bool
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class LM:
+    """A Mamba or Mamba-2 language model with its tokenizer. Several threads may use one at once."""
+
+    def __init__(self, model: _core.LanguageModel, folder: str | None = None):
+        self._model = model
+        self._folder = folder
+        self._tokenizer: Tokenizer | None = None
+        self.stats = GenerationStats()
+
+    @classmethod
+    def from_pretrained(cls, folder: str | PathLike[str], *, device: str = "cpu", dtype: str | None = None,
+                        progress: Callable[[int, int], None] | None = None) -> LM:
+        """Reads config.json, the weights and tokenizer.json of a folder.
+
+        The folder is one of Hugging Face's or of mamba_ssm's, with safetensors or pytorch_model.bin.
+        `device`: "cpu", "cuda", "cuda:1". `dtype`: "float32", "bfloat16" or "float16"; None: as the checkpoint says.
+        `progress` is told the bytes read and the bytes in all.
+
+        Raises NotFoundError, CorruptDataError or UnsupportedError that names the file or parameter.
+        """
+        path = fspath(folder)
+        return cls(_core.LanguageModel.load(path, device, None if dtype is None else _dtype_name(dtype), progress), path)
+
+    @classmethod
+    def random(cls, name: str, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> LM:
+        """A published model's shape, such as "mamba2-130m", with random weights."""
+        return cls(_core.LanguageModel.random(name, device, _dtype_name(dtype), seed))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the model's folder, read at the first use."""
+        if self._tokenizer is None:
+            if self._folder is None:
+                raise InvalidArgumentError("tokenizer: a model with random weights has none; assign one")
+            self._tokenizer = Tokenizer.from_file(self._folder)
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, with mamba_ssm's names."""
+        return self._model.config
+
+    @property
+    def dtype(self) -> str:
+        """Of weights and activations."""
+        return self._model.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the model computes."""
+        return self._model.device
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (f"LM({config['model_type']}, {config['n_layer']} layers of {config['d_model']}, "
+                f"vocabulary of {config['vocab_size']}, {self.dtype}, {self.device})")
+
+    def make_cache(self, batch: int = 1, state_dtype: str = "float32") -> Cache:
+        """States of zeros for `batch` sequences; `state_dtype`, of the recurrent states, is float32 or the model's."""
+        return self._model.make_cache(batch, _dtype_name(state_dtype))
+
+    def reset(self, cache: Cache) -> None:
+        """Makes a cache forget all positions."""
+        self._model.reset(cache)
+
+    def copy(self, cache: Cache) -> Cache:
+        """A cache with the same states, so that one prompt may be continued in several ways."""
+        state_dtype = _core.dtype_of(cache.layer(0)[1]) if len(cache) else "float32"
+        result = self._model.make_cache(cache.batch, state_dtype)
+        self._model.copy_cache(cache, result)
+        return result
+
+    def forward(self, input_ids: Any = None, *, inputs_embeds: Any = None, attention_mask: Any = None, labels: Any = None,
+                cache: Cache | None = None, logits_to_keep: int = 0, output_hidden_states: bool = False) -> LMOutput:
+        """All positions at once.
+
+        input_ids: (batch, seqlen), an integer array or nested lists; or inputs_embeds: (batch, seqlen, d_model).
+        attention_mask: (batch, seqlen), 0 for left padding. labels: (batch, seqlen) int64, for the loss of
+        logits[:, l] against labels[:, l + 1]; -100 is passed over. With a cache the sequences go on from its states,
+        which are advanced. logits_to_keep: logits of the last so many positions; 0: of all.
+        """
+        given = inputs_embeds if input_ids is None else input_ids
+        library = "torch" if _core.library_of(given) == "torch" else "numpy"
+        logits, loss, hidden_states = self._model.forward(
+            _integers(input_ids), inputs_embeds, _integers(attention_mask), _integers(labels), cache, logits_to_keep,
+            output_hidden_states, library)
+        return LMOutput(logits, loss, hidden_states)
+
+    __call__ = forward
+
+    def step(self, ids: Any, cache: Cache) -> Any:
+        """The logits (batch, vocab_size) after one more token of each sequence, ids (batch); advances the cache."""
+        library = "torch" if _core.library_of(ids) == "torch" else "numpy"
+        return self._model.step(_integers(ids), cache, library)
+
+    def generate(self, prompt: Any, max_new_tokens: int = 128, *, stream: bool = False,
+                 eos_token_ids: Sequence[int] | None = None, state_dtype: str | None = None,
+                 skip_special_tokens: bool = True) -> Any:
+        """Continues a prompt, or each of a list of prompts, with the most probable tokens.
+
+        prompt: a text, or a list of token ids; or a list of texts or of lists of ids, of any lengths.
+        Returns the new text, or for ids the list of new ids; a list of those for a list of prompts. A sequence ends
+        after max_new_tokens, or with one of eos_token_ids (None: the model's own; []: none).
+
+        With `stream` an iterator comes back at once that yields the pieces as they are made: text (or ids) of a
+        single prompt, (index of the prompt, piece) of a list. Closing it stops the generation.
+        """
+        request = self._request(prompt)
+        request.options = {"max_new_tokens": max_new_tokens,
+                           "eos_token_ids": None if eos_token_ids is None else list(eos_token_ids),
+                           "state_dtype": None if state_dtype is None else _dtype_name(state_dtype)}
+        if stream:
+            return self._stream(request, skip_special_tokens)
+        ids, stats = _core.generate(self._model, request.ids, **request.options)
+        self.stats = GenerationStats(**stats)
+        result = [self.tokenizer.decode(each, skip_special_tokens) for each in ids] if request.is_text else ids
+        return result[0] if request.is_single else result
+
+    def _request(self, prompt: Any) -> _Request:
+        if isinstance(prompt, str):
+            return _Request([self.tokenizer.encode(prompt)], True, True)
+        prompts = list(prompt)
+        if prompts and all(isinstance(each, str) for each in prompts):
+            return _Request([self.tokenizer.encode(each) for each in prompts], False, True)
+        if prompts and all(hasattr(each, "__index__") for each in prompts):
+            return _Request([[int(each) for each in prompts]], True, False)
+        return _Request([[int(each) for each in ids] for ids in prompts], False, False)
+
+    def _stream(self, request: _Request, skip_special_tokens: bool) -> Iterator[Any]:
+        """Runs the generation in a thread of its own, and yields what it sends."""
+        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        is_closed = threading.Event()
+
+        def on_token(sequence: int, token: int) -> bool:
+            pieces.put((sequence, token))
+            return not is_closed.is_set()
+
+        def run() -> None:
+            try:
+                _, stats = _core.generate(self._model, request.ids, on_token=on_token, **request.options)
+                self.stats = GenerationStats(**stats)
+                pieces.put(None)
+            except BaseException as error:  # handed to the thread that reads
+                pieces.put(error)
+
+        decoders = [StreamDecoder(self.tokenizer, skip_special_tokens) for _ in request.ids] if request.is_text else []
+        thread = threading.Thread(target=run, name="ophis-generate", daemon=True)
+        thread.start()
+        try:
+            while (item := pieces.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                sequence, token = item
+                piece = decoders[sequence].push(token) if decoders else token
+                if piece != "":
+                    yield piece if request.is_single else (sequence, piece)
+            for sequence, decoder in enumerate(decoders):
+                if rest := decoder.flush():
+                    yield rest if request.is_single else (sequence, rest)
+        finally:
+            is_closed.set()
+            thread.join()
+
+
+def _dtype_name(dtype: Any) -> str:
+    """"float32" of "float32", numpy.float32, torch.float32 and their like."""
+    if isinstance(dtype, str):
+        return dtype
+    return getattr(dtype, "__name__", str(dtype)).removeprefix("torch.")
+
+
+def _integers(values: Any) -> Any:
+    """Nested lists, and arrays of other integers than int32 and int64, as int64 arrays of numpy; others as they are."""
+    if values is None:
+        return None
+    import numpy
+
+    if isinstance(values, (list, tuple)):
+        try:
+            values = numpy.asarray(values)
+            if values.size > 0 and values.dtype.kind not in "iu":
+                raise ValueError(f"their dtype is {values.dtype}")
+        except ValueError as error:
+            raise InvalidArgumentError(f"token ids must be integers, as many in every sequence: {error}") from error
+    is_converted = isinstance(values, numpy.ndarray) and values.dtype not in (numpy.int32, numpy.int64)
+    return values.astype(numpy.int64) if is_converted and values.dtype.kind in "iub" else values

@@ -1,0 +1,186 @@
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <type_traits>
+
+#include "interfaces/python/src/array.hpp"
+#include "interfaces/python/src/bindings.hpp"
+#include "interfaces/python/src/context.hpp"
+#include "ophis/core/copy.hpp"
+#include "ophis/models/language_model.hpp"
+
+/// Vectors of what can only be moved hide from the compiler that these cannot be copied.
+template <>
+struct nanobind::detail::is_copy_constructible<ophis::LanguageModel> : std::false_type {};
+template <>
+struct nanobind::detail::is_copy_constructible<ophis::ModelCache> : std::false_type {};
+
+namespace ophis::python {
+namespace {
+
+using namespace nb::literals;
+
+LanguageModel load_model(const std::string& folder, const std::string& device,
+                         const std::optional<std::string>& dtype, const ProgressFn& progress) {
+  LoadOptions options;
+  options.device = parse_device(device);
+  if (dtype) options.dtype = parse_dtype(*dtype);
+  if (progress) {
+    options.progress = [&](std::uint64_t done, std::uint64_t total) {
+      nb::gil_scoped_acquire locked;
+      progress(done, total);
+    };
+  }
+  nb::gil_scoped_release unlocked;
+  return LanguageModel::load(folder, options);
+}
+
+LanguageModel random_model(const std::string& name, const std::string& device, const std::string& dtype,
+                           std::uint64_t seed) {
+  nb::gil_scoped_release unlocked;
+  return LanguageModel::random(published_model_config(name), parse_dtype(dtype), seed, parse_device(device));
+}
+
+/// The parts of a configuration that every mixer has, and whole models.
+nb::dict config_dict(const LanguageModel& model) {
+  const LanguageModelConfig& config = model.config();
+  nb::dict result;
+  result["model_type"] = config.model_type;
+  result["vocab_size"] = config.vocab_size;
+  result["d_model"] = config.d_model;
+  result["n_layer"] = config.n_layer;
+  result["norm_epsilon"] = config.norm_epsilon;
+  result["rms_norm"] = config.rms_norm;
+  result["residual_in_fp32"] = config.residual_in_fp32;
+  result["tie_embeddings"] = config.tie_embeddings;
+  result["bos_token_id"] = config.bos_token_id;
+  result["pad_token_id"] = config.pad_token_id;
+  result["eos_token_ids"] = nb::cast(config.eos_token_ids);
+  std::visit(
+      [&](const auto& mixer) {
+        result["d_state"] = mixer.d_state;
+        result["d_conv"] = mixer.d_conv;
+        result["d_inner"] = mixer.d_inner;
+        if constexpr (std::is_same_v<std::decay_t<decltype(mixer)>, Mamba2Config>) {
+          result["headdim"] = mixer.headdim;
+          result["ngroups"] = mixer.ngroups;
+          result["chunk_size"] = mixer.chunk_size;
+        } else {
+          result["dt_rank"] = mixer.dt_rank;
+        }
+      },
+      config.mixer);
+  return result;
+}
+
+/// A result for the caller's array library; numpy has neither GPUs nor bfloat16.
+nb::object hand_over(ExecContext& exec, OwnedTensor tensor, const std::string& library) {
+  if (library == "numpy") {
+    if (tensor->device() != Device::cpu()) tensor = copy_to(exec, tensor, Device::cpu());
+    if (tensor->dtype() == DType::bfloat16) tensor = convert(tensor, DType::float32);
+  }
+  return to_python(std::move(tensor), library);
+}
+
+nb::tuple forward(const LanguageModel& model, nb::object input_ids, nb::object inputs_embeds,
+                  nb::object attention_mask, nb::object labels, ModelCache* cache,
+                  std::int64_t logits_to_keep, bool output_hidden_states, const std::string& library) {
+  const Array ids = to_array(input_ids, "input_ids", false);
+  const Array embeds = to_array(inputs_embeds, "inputs_embeds", false);
+  const Array mask = to_array(attention_mask, "attention_mask", false);
+  const Array targets = to_array(labels, "labels", false);
+  ForwardInput input;
+  input.input_ids = ids.tensor;
+  input.inputs_embeds = embeds.tensor;
+  input.attention_mask = mask.tensor;
+  input.labels = targets.tensor;
+  input.cache = cache;
+  input.logits_to_keep = logits_to_keep;
+  input.output_hidden_states = output_hidden_states;
+  ExecContext& exec = context_on(model.device());
+  ForwardOutput output;
+  {
+    nb::gil_scoped_release unlocked;
+    output = model.forward(exec, input);
+  }
+  nb::list hidden_states;
+  for (OwnedTensor& state : output.hidden_states)
+    hidden_states.append(hand_over(exec, std::move(state), library));
+  return nb::make_tuple(hand_over(exec, std::move(output.logits), library), output.loss,
+                        nb::tuple(hidden_states));
+}
+
+nb::object step(const LanguageModel& model, nb::object ids, ModelCache& cache, const std::string& library) {
+  const Array given = to_array(ids, "ids", false);
+  OPHIS_REQUIRE(given.tensor && given.tensor.rank() == 1, "ids is ", given.tensor,
+                ", but must be int64 (batch)");
+  ExecContext& exec = context_on(model.device());
+  OwnedTensor logits;
+  {
+    nb::gil_scoped_release unlocked;
+    const Workspace::Scope scope(exec.workspace());
+    logits = OwnedTensor(DType::float32, {given.tensor.extent(0), model.config().vocab_size}, model.device());
+    model.step(exec, on_device(exec, given.tensor), cache, logits);
+    exec.fence();
+  }
+  return hand_over(exec, std::move(logits), library);
+}
+
+/// The convolution's memory and the recurrent state of one layer, of which Python sees the memory itself.
+nb::tuple layer_state(nb::object self, std::int64_t i) {
+  const auto& cache = nb::cast<const ModelCache&>(self);
+  OPHIS_REQUIRE(i >= 0 && i < cache.layers(), "layer is ", i, ", but must be 0 to ", cache.layers() - 1);
+  const BlockState& state = cache.layer(i);
+  const auto view = [&](const Tensor& tensor) {
+    const bool numpy_can = tensor.device() == Device::cpu() && tensor.dtype() != DType::bfloat16;
+    return to_python(tensor, self, numpy_can ? "numpy" : "");
+  };
+  return nb::make_tuple(view(state.conv()), view(state.ssm));
+}
+
+}  // namespace
+
+void bind_model(nb::module_& module) {
+  nb::class_<ModelCache>(
+      module, "Cache",
+      "What a model remembers of sequences: the states of all layers. Made by LM.make_cache.")
+      .def_prop_ro("batch", &ModelCache::batch, "Sequences.")
+      .def_prop_ro("seqlen", &ModelCache::seqlen, "Positions seen since the start or the last reset.")
+      .def_prop_ro("nbytes", &ModelCache::bytes, "Bytes of all states.")
+      .def("__len__", &ModelCache::layers)
+      .def("layer", &layer_state, "i"_a,
+           "The states of layer i, of which the arrays show the memory itself: the last inputs of the "
+           "convolution\n"
+           "(batch, conv_dim, d_conv - 1), and the recurrent state.");
+
+  nb::class_<LanguageModel>(module, "LanguageModel")
+      .def_static("load", &load_model, "folder"_a, "device"_a = "cpu", "dtype"_a.none() = nb::none(),
+                  "progress"_a.none() = nb::none())
+      .def_static("random", &random_model, "name"_a, "device"_a = "cpu", "dtype"_a = "float32", "seed"_a = 0)
+      .def_prop_ro("config", &config_dict)
+      .def_prop_ro("dtype", [](const LanguageModel& self) { return to_string(self.dtype()); })
+      .def_prop_ro("device", [](const LanguageModel& self) { return detail::concat(self.device()); })
+      .def(
+          "make_cache",
+          [](const LanguageModel& self, std::int64_t batch, const std::string& state_dtype) {
+            return self.make_cache(batch, parse_dtype(state_dtype));
+          },
+          "batch"_a, "state_dtype"_a = "float32", nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "reset",
+          [](const LanguageModel& self, ModelCache& cache) { cache.reset(context_on(self.device())); },
+          "cache"_a)
+      .def(
+          "copy_cache",
+          [](const LanguageModel& self, const ModelCache& from, ModelCache& to) {
+            to.copy_from(context_on(self.device()), from);
+          },
+          "source"_a, "target"_a)
+      .def("forward", &forward, "input_ids"_a.none(), "inputs_embeds"_a.none(), "attention_mask"_a.none(),
+           "labels"_a.none(), "cache"_a.none(), "logits_to_keep"_a, "output_hidden_states"_a, "library"_a)
+      .def("step", &step, "ids"_a, "cache"_a, "library"_a);
+}
+
+}  // namespace ophis::python

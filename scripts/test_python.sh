@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs the Python package by pip into a virtual environment, runs its tests, and uninstalls it.
+# test_python.sh [torch]: with "torch" also the tests that need PyTorch, transformers and lm-eval (several GB).
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+set_up
+venv=$root/build/python-venv
+python=$venv/bin/python
+[[ -x $python ]] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet pytest
+[[ ${1:-} != torch ]] || "$venv/bin/pip" install --quiet torch transformers lm-eval einops
+
+say "installing the package"
+# With the options of the preset `ci`, so that the compiler cache serves both.
+CMAKE_CXX_COMPILER_LAUNCHER=$(command -v ccache || true) CMAKE_BUILD_PARALLEL_LEVEL=$jobs \
+  "$venv/bin/pip" install --quiet -C cmake.define.OPHIS_WARNINGS_AS_ERRORS=ON "$root"
+
+say "running the tests"
+# Away from the sources, so that the installed package is tested.
+(cd "$venv" && OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1 "$python" -m pytest -q -p no:cacheprovider "$root/tests/python")
+
+"$venv/bin/pip" uninstall --quiet --yes ophis
+left=$(find "$venv" -ipath '*ophis*')
+[[ -z $left ]] || die "uninstalling left: $left"
