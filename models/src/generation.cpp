@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 
-#include "models/src/stop_strings.hpp"
+#include "models/src/generation_progress.hpp"
 #include "models/src/token_chooser.hpp"
 #include "ophis/core/copy.hpp"
 #include "ophis/core/graph.hpp"
@@ -98,106 +97,47 @@ std::vector<ChooserInput> chooser_inputs(std::span<const TokenIds> prompts,
   return inputs;
 }
 
-/// One sequence: what it has said, and whether it goes on.
-class Sequence {
+/// The tokens that are chosen on the device, on their way to the host.
+class Choice {
  public:
-  Sequence(std::size_t index, const GenerationOptions& options, std::span<const std::int64_t> eos)
-      : m_index(index), m_options(options), m_eos(eos), m_stop(options.stop) {
-    if (options.tokenizer) m_decoder.emplace(*options.tokenizer, true);
-  }
+  /// The host may look at the choice before the last `ahead` ones.
+  Choice(ExecContext& exec, const GenerationOptions& options, const LanguageModelConfig& config,
+         std::span<const ChooserInput> inputs, int ahead)
+      : m_exec(exec),
+        m_next(DType::int64, {static_cast<std::int64_t>(inputs.size())}, exec.device()),
+        m_losses(DType::float32, m_next->shape(), exec.device()),
+        m_chooser(exec, options.sampling, config.vocab_size, inputs),
+        m_tokens(exec, m_next, ahead + 1),
+        m_token_losses(exec, m_losses, ahead + 1),
+        m_with_losses(options.logprobs) {}
 
-  bool goes_on() const noexcept { return !m_ended; }
+  /// (sequences) int64, the latest choice.
+  const Tensor& next() const { return m_next; }
 
-  /// Returns whether generation, of all sequences, goes on.
-  bool take(std::int32_t id, std::optional<float> logprob) {
-    ids.push_back(id);
-    if (logprob) logprobs.push_back(*logprob);
-    const bool wanted = !m_options.on_token || m_options.on_token(m_index, id);
-    const bool text_wanted = !m_decoder || tell(m_stop.push(m_decoder->push(id)));
-    if (!wanted || !text_wanted) return cancel();
-    const bool is_last = static_cast<std::int64_t>(ids.size()) == m_options.max_new_tokens;
-    if (m_stop.found())
-      end(FinishReason::stop);
-    else if (std::find(m_eos.begin(), m_eos.end(), id) != m_eos.end())
-      end(FinishReason::eos);
-    else if (is_last)
-      end(FinishReason::length);
-    return !m_ended || m_stop.found() || !m_decoder || tell(rest()) || cancel();
+  /// Queues a choice.
+  void make(const Tensor& logits) {
+    m_chooser.choose(m_exec, logits, m_next);
+    if (m_with_losses) cross_entropy(m_exec, {logits, m_next, no_token, m_losses});
   }
-  bool cancel() {
-    end(FinishReason::cancelled);
-    return false;
+  /// Sends what was chosen to the host.
+  void post() {
+    m_tokens.post();
+    if (m_with_losses) m_token_losses.post();
   }
-
-  TokenIds ids;
-  std::vector<float> logprobs;
-  std::string text;
-  FinishReason reason = FinishReason::length;
-
- private:
-  /// What the decoder and the stop strings have held back.
-  std::string rest() {
-    std::string passed = m_stop.push(m_decoder->flush());
-    return passed += m_stop.flush();
-  }
-  bool tell(const std::string& piece) {
-    text += piece;
-    return piece.empty() || !m_options.on_text || m_options.on_text(m_index, piece);
-  }
-  void end(FinishReason why) {
-    m_ended = true;
-    reason = why;
-  }
-
-  std::size_t m_index;
-  const GenerationOptions& m_options;
-  std::span<const std::int64_t> m_eos;
-  StopStrings m_stop;
-  std::optional<StreamDecoder> m_decoder;
-  bool m_ended = false;
-};
-
-/// All sequences.
-class Progress {
- public:
-  Progress(std::size_t batch, const LanguageModelConfig& config, const GenerationOptions& options)
-      : m_eos(options.eos_token_ids.value_or(config.eos_token_ids)) {
-    m_sequences.reserve(batch);
-    for (std::size_t i = 0; i < batch; ++i) m_sequences.emplace_back(i, options, m_eos);
-  }
-
-  /// Takes the next token of every sequence that still runs, with its loss if there is one; returns whether
-  /// any goes on.
-  bool take(const Tensor& next, const Tensor& losses) {
-    bool any = false;
-    for (std::size_t i = 0; i < m_sequences.size(); ++i) {
-      Sequence& sequence = m_sequences[i];
-      if (!sequence.goes_on()) continue;
-      const auto id = static_cast<std::int32_t>(next.data<std::int64_t>()[i]);
-      const auto logprob = losses ? std::optional(-losses.data<float>()[i]) : std::nullopt;
-      if (!sequence.take(id, logprob)) {
-        for (Sequence& other : m_sequences) {
-          if (other.goes_on()) other.cancel();
-        }
-        return false;
-      }
-      any = any || sequence.goes_on();
-    }
-    return any;
-  }
-
-  void move_to(GenerationResult& result, const GenerationOptions& options) {
-    for (Sequence& sequence : m_sequences) {
-      result.ids.push_back(std::move(sequence.ids));
-      result.finished.push_back(sequence.reason);
-      if (options.tokenizer) result.texts.push_back(std::move(sequence.text));
-      if (options.logprobs) result.logprobs.push_back(std::move(sequence.logprobs));
-    }
+  /// Hands the oldest choice on the way over; returns whether any sequence goes on.
+  bool take(GenerationProgress& progress) {
+    const Tensor ids = m_tokens.take();
+    return progress.take(ids, m_with_losses ? m_token_losses.take() : Tensor());
   }
 
  private:
-  std::vector<std::int64_t> m_eos;
-  std::vector<Sequence> m_sequences;
+  static constexpr std::int64_t no_token = -1;
+
+  ExecContext& m_exec;
+  OwnedTensor m_next, m_losses;  // (sequences) int64, float32
+  TokenChooser m_chooser;
+  Readback m_tokens, m_token_losses;
+  bool m_with_losses;
 };
 
 /// The states and logits behind the prompts, one for each sequence.
@@ -246,54 +186,27 @@ struct Start {
 
 }  // namespace
 
-const char* to_string(FinishReason reason) noexcept {
-  switch (reason) {
-    case FinishReason::length:
-      return "length";
-    case FinishReason::eos:
-      return "eos";
-    case FinishReason::stop:
-      return "stop";
-    case FinishReason::cancelled:
-      return "cancelled";
-  }
-  return "unknown";
-}
-
 GenerationResult generate(const LanguageModel& model, ExecContext& exec, std::span<const TokenIds> prompts,
                           const GenerationOptions& options) {
   check(options, prompts, model.config());
   const PaddedPrompts padded(prompts);
   const std::vector<ChooserInput> inputs = chooser_inputs(prompts, options);
-  const auto batch = static_cast<std::int64_t>(inputs.size());
-  Progress progress(inputs.size(), model.config(), options);
+  GenerationProgress progress(inputs.size(), model.config(), options);
   GenerationResult result;
   result.prompt_tokens = padded.tokens;
-  const OwnedTensor next(DType::int64, {batch}, exec.device());
-  const OwnedTensor losses(DType::float32, {batch}, exec.device());
 
   const Clock::time_point start = Clock::now();
-  const TokenChooser chooser(exec, options.sampling, model.config().vocab_size, inputs);
-  const Start begin(model, exec, padded, options);
-  const std::int64_t seen = begin.cache->seqlen();
-  const auto choose = [&] {
-    chooser.choose(exec, begin.logits, next);
-    if (options.logprobs) cross_entropy(exec, {begin.logits, next, -1, losses});
-  };
-  choose();
   // A GPU computes the token after the next while the host looks at the next; but the caller's states are not
   // to run ahead.
-  const std::int64_t ahead = exec.device() == Device::cpu() || options.cache ? 0 : 1;
-  Readback tokens(exec, next, static_cast<int>(ahead) + 1);
-  Readback token_losses(exec, losses, static_cast<int>(ahead) + 1);
-  const auto post = [&] {
-    tokens.post();
-    if (options.logprobs) token_losses.post();
-  };
-  post();
+  const int ahead = exec.device() == Device::cpu() || options.cache ? 0 : 1;
+  Choice choice(exec, options, model.config(), inputs, ahead);
+  const Start begin(model, exec, padded, options);
+  const std::int64_t seen = begin.cache->seqlen();
+  choice.make(begin.logits);
+  choice.post();
   Graph step(exec, [&] {
-    model.step(exec, next, *begin.cache, begin.logits);
-    choose();
+    model.step(exec, choice.next(), *begin.cache, begin.logits);
+    choice.make(begin.logits);
   });
   exec.fence();
   result.prefill_seconds = seconds_since(start);
@@ -303,21 +216,19 @@ GenerationResult generate(const LanguageModel& model, ExecContext& exec, std::sp
   const auto post_up_to = [&](std::int64_t count) {
     for (; posted < std::min(count, options.max_new_tokens); ++posted) {
       step.run();
-      post();
+      choice.post();
     }
   };
   bool goes_on = options.max_new_tokens > 0;
   for (std::int64_t count = 1; goes_on; ++count) {
     post_up_to(count + ahead);
-    const Tensor ids = tokens.take();
-    goes_on = progress.take(ids, options.logprobs ? token_losses.take() : Tensor()) &&
-              count < options.max_new_tokens;
+    goes_on = choice.take(progress) && count < options.max_new_tokens;
     if (goes_on) ++result.steps;
   }
   exec.fence();
   result.decode_seconds = seconds_since(decode_start);
   begin.cache->set_seqlen(seen + posted - 1);
-  progress.move_to(result, options);
+  std::move(progress).move_to(result);
   return result;
 }
 
