@@ -17,13 +17,69 @@ def lm(model_folder):
 def test_generate(lm):
     text = lm.generate("JULIET:", max_new_tokens=12)
     assert isinstance(text, str) and text
-    assert lm.stats.prompt_tokens == len(lm.tokenizer.encode("JULIET:")) and lm.stats.decode_seconds > 0
+    assert lm.last.prompt_tokens == len(lm.tokenizer.encode("JULIET:")) and lm.last.decode_seconds > 0
+    assert lm.last.finished == ["length"] and len(lm.last.ids[0]) == 12
     ids = lm.generate(lm.tokenizer.encode("JULIET:"), max_new_tokens=12)
     assert lm.tokenizer.decode(ids, True) == text
     texts = lm.generate(["JULIET:", "Shall I compare thee"], max_new_tokens=12)
     assert texts[0] == text and len(texts) == 2
     assert lm.generate([lm.tokenizer.encode("JULIET:")], max_new_tokens=12) == [ids]
     assert lm.generate("JULIET:", max_new_tokens=12, eos_token_ids=[ids[3]]) == lm.tokenizer.decode(ids[:4], True)
+
+
+def test_sampling(lm):
+    def sample(**options):
+        return lm.generate("JULIET:", max_new_tokens=16, temperature=1.0, **options)
+
+    assert sample(seed=1) == sample(seed=1) != sample(seed=2)
+    assert sample(top_k=1) == sample(top_p=1e-6) == sample(min_p=1.0) == lm.generate("JULIET:", max_new_tokens=16)
+    several = sample(num_return_sequences=3)
+    assert len(set(several)) == 3 and several[0] == sample()
+    assert sample(presence_penalty=2.0, frequency_penalty=1.0, repetition_penalty=1.3) != sample()
+    with pytest.raises(ValueError, match="top_p"):
+        sample(top_p=2.0)
+    with pytest.raises(ValueError, match="top_k is 'five'"):
+        sample(top_k="five")
+
+
+def test_stop_strings_and_logprobs(lm):
+    text = lm.generate("JULIET:", max_new_tokens=24, logprobs=True)
+    assert len(lm.last.logprobs[0]) == 24 and max(lm.last.logprobs[0]) <= 0
+    stop = text[5:8]
+    assert lm.generate("JULIET:", max_new_tokens=24, stop=stop) == text[:text.find(stop)]
+    assert lm.last.finished == ["stop"]
+    assert "".join(lm.generate("JULIET:", max_new_tokens=24, stop=[stop], stream=True)) == text[:text.find(stop)]
+    ids = lm.tokenizer.encode("JULIET:")
+    log = lm.forward([ids], logits_to_keep=1).logits[0, 0].astype(np.float64)
+    lm.generate(ids, max_new_tokens=1, logprobs=True)
+    assert lm.last.logprobs[0][0] == pytest.approx(log.max() - np.log(np.exp(log).sum()), abs=1e-3)
+
+
+def test_going_on_from_a_file(lm, tmp_path):
+    whole = lm.generate(ids := lm.tokenizer.encode("JULIET:"), max_new_tokens=12, eos_token_ids=[])
+    cache = lm.make_cache(1)
+    first = lm.generate(ids, max_new_tokens=5, eos_token_ids=[], cache=cache)
+    lm.save(cache, tmp_path / "states", [ids + first[:-1]])
+    other = lm.make_cache(1)
+    assert lm.load(other, tmp_path / "states") == [ids + first[:-1]]
+    assert first + lm.generate(first[-1:], max_new_tokens=7, eos_token_ids=[], cache=other) == whole
+    with pytest.raises(FileNotFoundError):
+        lm.load(other, tmp_path / "none")
+
+
+def test_models_by_hub_id(model_folder, tmp_path, monkeypatch):
+    """From the hub's cache; the download itself is tested in tests/hub."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    repository = tmp_path / "models--someone--mamba-tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text("a" * 40)
+    (repository / "snapshots").mkdir()
+    (repository / "snapshots" / ("a" * 40)).symlink_to(model_folder)
+    lm = ophis.LM.from_pretrained("someone/mamba-tiny", dtype="float32")
+    assert lm.generate("JULIET:", max_new_tokens=4)
+    with pytest.raises(ophis.Error, match="someone/other"):
+        ophis.LM.from_pretrained("someone/other")
 
 
 def test_stream(lm):

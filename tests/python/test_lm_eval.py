@@ -57,8 +57,9 @@ def test_generate_until(model):
     texts = model.generate_until([request("generate_until", line, options) for line in LINES])
     for line, text in zip(LINES, texts):
         assert text == model.lm.generate(line, max_new_tokens=24).split("\n")[0]
-    with pytest.raises(NotImplementedError, match="greedily"):
-        model.generate_until([request("generate_until", "x", {"do_sample": True, "temperature": 0.7})])
+    options = {"do_sample": True, "temperature": 0.7, "top_k": 5, "max_gen_toks": 8}
+    assert model.generate_until([request("generate_until", "JULIET:", options)]) == [
+        model.lm.generate("JULIET:", max_new_tokens=8, temperature=0.7, top_k=5)]
 
 
 def test_a_local_task(tmp_path):

@@ -120,6 +120,15 @@ def test_the_other_ops(rng):
     np.testing.assert_array_equal(ops.mask_positions(x, mask), x * mask[..., None])
 
 
+def test_sample(rng):
+    logits = np.log(np.array([[0.5, 0.3, 0.2]] * 4000, np.float32))
+    position = np.arange(4000)
+    tokens = ops.sample(logits, temperature=np.ones(4000, np.float32), top_k=np.full(4000, 2), position=position)
+    np.testing.assert_allclose(np.bincount(tokens, minlength=3) / 4000, [0.625, 0.375, 0], atol=0.03)
+    assert (position == np.arange(1, 4001)).all()
+    np.testing.assert_array_equal(ops.sample(logits[:3], temperature=np.zeros(3, np.float32)), [0, 0, 0])
+
+
 def test_no_copies(rng):
     x = normal(rng, 4, 8)
     out = np.full_like(x, np.nan)

@@ -146,6 +146,14 @@ def test_varlen_states():
         torch.testing.assert_close(states[i:i + 1], state, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(out[:, begin:end], want, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(final, states[1:])
+    # Behind the last sequence there may be padding, and a sequence may be empty.
+    ends = torch.tensor([0, 4, 4, 9])
+    _, states = ot.mamba_chunk_scan_combined(x, dt, A, B, C, 4, D, None, bias, cu_seqlens=ends, dt_softplus=True,
+                                             return_varlen_states=True)
+    _, want = ot.mamba_chunk_scan_combined(x[:, 4:9], dt[:, 4:9], A, B[:, 4:9], C[:, 4:9], 4, D, None, bias, dt_softplus=True,
+                                           return_final_states=True)
+    torch.testing.assert_close(states[2:], want)
+    assert not states[1].any()
 
 
 @pytest.mark.parametrize("channel_last", [False, True])
@@ -170,6 +178,24 @@ def test_gradients_without_final_states():
     inputs = x, dt, A, B, C, *_ = ssd_inputs()
     want = _formulas.ssd_scan(x, dt, A, B, C, 4, None, None, None, None, None, True, 0.0, INFINITY)[0]
     assert_same_gradients(ot.mamba_chunk_scan_combined(x, dt, A, B, C, 4, dt_softplus=True), want, inputs)
+
+
+def test_outputs_may_be_changed_in_place():
+    x = torch.randn(2, 7, 5).transpose(1, 2).requires_grad_()
+    out, states = ot.causal_conv1d_fn(x, torch.randn(5, 4), return_final_states=True)
+    out += 1
+    states *= 2
+    (out.sum() + states.sum()).backward()
+    assert x.grad is not None
+
+
+def test_gradients_of_halves_are_summed_in_float32():
+    x, weight = torch.randn(1, 4, 33), torch.randn(4, 4)
+    half = x.half().requires_grad_()
+    ot.causal_conv1d_fn(half, weight).square().sum().backward()
+    exact = half.detach().float().requires_grad_()
+    _formulas.causal_conv1d(exact, weight, None, None, None, False, "identity")[0].square().sum().backward()
+    assert (half.grad.float() - exact.grad).abs().max() < 4e-3 * exact.grad.abs().max()
 
 
 def test_causal_conv1d_writes_final_states():

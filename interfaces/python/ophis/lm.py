@@ -5,12 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
 from ophis import _core
-from ophis._core import Cache, StreamDecoder, Tokenizer
+from ophis._core import Cache, Tokenizer
 from ophis.errors import InvalidArgumentError
 
 
@@ -27,13 +27,21 @@ class LMOutput:
 
 
 @dataclass
-class GenerationStats:
-    """What the last generation took."""
+class Generation:
+    """What a generation gave: of each sequence, num_return_sequences of the first prompt, then those of the second, ..."""
 
-    prompt_tokens: int = 0
-    steps: int = 0
-    prefill_seconds: float = 0.0
-    decode_seconds: float = 0.0
+    ids: list[list[int]]
+    """the new tokens; the one that ended a sequence is its last"""
+    texts: list[str]
+    """the new text, cut before a stop string; empty where the prompts were ids and there are no stop strings"""
+    finished: list[str]
+    """why it ended: "length", "eos", "stop" or "cancelled" """
+    logprobs: list[list[float]]
+    """with logprobs: of each token the logarithm of its probability, by the model's softmax alone"""
+    prompt_tokens: int
+    steps: int
+    prefill_seconds: float
+    decode_seconds: float
 
 
 @dataclass
@@ -43,7 +51,6 @@ class _Request:
     ids: list[list[int]]
     is_single: bool
     is_text: bool
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 class LM:
@@ -53,21 +60,24 @@ class LM:
         self._model = model
         self._folder = folder
         self._tokenizer: Tokenizer | None = None
-        self.stats = GenerationStats()
+        self.last: Generation | None = None
+        """The last generation, with its log probabilities and times."""
 
     @classmethod
-    def from_pretrained(cls, folder: str | PathLike[str], *, device: str = "cpu", dtype: str | None = None,
-                        progress: Callable[[int, int], None] | None = None) -> LM:
-        """Reads config.json, the weights and tokenizer.json of a folder.
+    def from_pretrained(cls, name: str | PathLike[str], *, device: str = "cpu", dtype: str | None = None, revision: str = "",
+                        progress: Callable[[int, int], None] | None = None,
+                        download_progress: Callable[[str, int, int], None] | None = None) -> LM:
+        """Reads config.json, the weights and tokenizer.json of a model.
 
-        The folder is one of Hugging Face's or of mamba_ssm's, with safetensors or pytorch_model.bin.
-        `device`: "cpu", "cuda", "cuda:1". `dtype`: "float32", "bfloat16" or "float16"; None: as the checkpoint says.
-        `progress` is told the bytes read and the bytes in all.
+        `name`: a folder, of Hugging Face's or mamba_ssm's layout, with safetensors or pytorch_model.bin; or the id of a model
+        on the Hugging Face hub, such as "state-spaces/mamba-130m-hf", of a `revision`: it is taken from the hub's local cache,
+        or else downloaded into it. `device`: "cpu", "cuda", "cuda:1". `dtype`: "float32", "bfloat16" or "float16"; None: as the
+        checkpoint says. `progress` is told the bytes read and the bytes in all, `download_progress` a file and its bytes.
 
         Raises NotFoundError, CorruptDataError or UnsupportedError that names the file or parameter.
         """
-        path = fspath(folder)
-        return cls(_core.LanguageModel.load(path, device, None if dtype is None else _dtype_name(dtype), progress), path)
+        folder = _core.resolve_model(fspath(name), revision, False, download_progress)
+        return cls(_core.LanguageModel.load(folder, device, None if dtype is None else _dtype_name(dtype), progress), folder)
 
     @classmethod
     def random(cls, name: str, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> LM:
@@ -145,27 +155,54 @@ class LM:
         library = "torch" if _core.library_of(ids) == "torch" else "numpy"
         return self._model.step(_integers(ids), cache, library)
 
-    def generate(self, prompt: Any, max_new_tokens: int = 128, *, stream: bool = False,
-                 eos_token_ids: Sequence[int] | None = None, state_dtype: str | None = None,
-                 skip_special_tokens: bool = True) -> Any:
-        """Continues a prompt, or each of a list of prompts, with the most probable tokens.
+    def save(self, cache: Cache, path: str | PathLike[str], tokens: Sequence[Sequence[int]] = ()) -> None:
+        """Writes the states to a file, bit for bit, with the tokens of each sequence that they have seen."""
+        self._model.save_cache(cache, fspath(path), [list(each) for each in tokens])
+
+    def load(self, cache: Cache, path: str | PathLike[str]) -> list[list[int]]:
+        """Reads the states of such a file into a cache of the same batch and dtype; returns the tokens."""
+        return self._model.load_cache(cache, fspath(path))
+
+    def generate(self, prompt: Any, max_new_tokens: int = 128, *, stream: bool = False, temperature: float = 0.0,
+                 top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0,
+                 presence_penalty: float = 0.0, frequency_penalty: float = 0.0, seed: int = 0, num_return_sequences: int = 1,
+                 stop: str | Sequence[str] = (), logprobs: bool = False, eos_token_ids: Sequence[int] | None = None,
+                 state_dtype: str | None = None, cache: Cache | None = None, history: Sequence[Sequence[int]] = ()) -> Any:
+        """Continues a prompt, or each of a list of prompts.
 
         prompt: a text, or a list of token ids; or a list of texts or of lists of ids, of any lengths.
-        Returns the new text, or for ids the list of new ids; a list of those for a list of prompts. A sequence ends
-        after max_new_tokens, or with one of eos_token_ids (None: the model's own; []: none).
+        Returns the new text, or for ids the list of new ids; a list of those for a list of prompts or several
+        num_return_sequences. `last` then has them all, why each ended, and with `logprobs` the tokens' log probabilities.
 
-        With `stream` an iterator comes back at once that yields the pieces as they are made: text (or ids) of a
-        single prompt, (index of the prompt, piece) of a list. Closing it stops the generation.
+        A sequence ends after max_new_tokens, with one of eos_token_ids (None: the model's own; []: none), or where one of the
+        `stop` strings is complete in its text, which is cut before it.
+
+        With temperature 0 the most probable token is taken; else tokens are drawn from the top_k (0: all) most probable ones,
+        of them those that reach top_p (1: all), of them those at least min_p times as probable as the first; the same for the
+        same seed. Penalties are those of transformers (repetition) and OpenAI (presence, frequency).
+
+        With `stream` an iterator comes back at once that yields the pieces as they are made: text (or ids) of a single
+        sequence, (number of the sequence, piece) of several. Closing it stops the generation.
+
+        With `cache` the prompts go on from its states; `history` tells what it has seen, for the repetition penalty.
         """
+        options: dict[str, Any] = {
+            "max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+            "repetition_penalty": repetition_penalty, "presence_penalty": presence_penalty,
+            "frequency_penalty": frequency_penalty, "seed": seed, "num_return_sequences": num_return_sequences,
+            "stop": [stop] if isinstance(stop, str) else list(stop), "logprobs": logprobs,
+            "history": [list(each) for each in history]}
+        if eos_token_ids is not None:
+            options["eos_token_ids"] = list(eos_token_ids)
+        if state_dtype is not None:
+            options["state_dtype"] = _dtype_name(state_dtype)
         request = self._request(prompt)
-        request.options = {"max_new_tokens": max_new_tokens,
-                           "eos_token_ids": None if eos_token_ids is None else list(eos_token_ids),
-                           "state_dtype": None if state_dtype is None else _dtype_name(state_dtype)}
+        request.is_single = request.is_single and num_return_sequences == 1
+        arguments = (self._model, request.ids, options, self.tokenizer if request.is_text or options["stop"] else None, cache)
         if stream:
-            return self._stream(request, skip_special_tokens)
-        ids, stats = _core.generate(self._model, request.ids, **request.options)
-        self.stats = GenerationStats(**stats)
-        result = [self.tokenizer.decode(each, skip_special_tokens) for each in ids] if request.is_text else ids
+            return self._stream(request.is_single, request.is_text, arguments)
+        self.last = Generation(**_core.generate(*arguments))
+        result = self.last.texts if request.is_text else self.last.ids
         return result[0] if request.is_single else result
 
     def _request(self, prompt: Any) -> _Request:
@@ -178,37 +215,29 @@ class LM:
             return _Request([[int(each) for each in prompts]], True, False)
         return _Request([[int(each) for each in ids] for ids in prompts], False, False)
 
-    def _stream(self, request: _Request, skip_special_tokens: bool) -> Iterator[Any]:
+    def _stream(self, is_single: bool, is_text: bool, arguments: tuple[Any, ...]) -> Iterator[Any]:
         """Runs the generation in a thread of its own, and yields what it sends."""
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         is_closed = threading.Event()
 
-        def on_token(sequence: int, token: int) -> bool:
-            pieces.put((sequence, token))
+        def on_piece(sequence: int, piece: Any) -> bool:
+            pieces.put((sequence, piece))
             return not is_closed.is_set()
 
         def run() -> None:
             try:
-                _, stats = _core.generate(self._model, request.ids, on_token=on_token, **request.options)
-                self.stats = GenerationStats(**stats)
+                self.last = Generation(**_core.generate(*arguments, **{"on_text" if is_text else "on_token": on_piece}))
                 pieces.put(None)
             except BaseException as error:  # handed to the thread that reads
                 pieces.put(error)
 
-        decoders = [StreamDecoder(self.tokenizer, skip_special_tokens) for _ in request.ids] if request.is_text else []
         thread = threading.Thread(target=run, name="ophis-generate", daemon=True)
         thread.start()
         try:
             while (item := pieces.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
-                sequence, token = item
-                piece = decoders[sequence].push(token) if decoders else token
-                if piece != "":
-                    yield piece if request.is_single else (sequence, piece)
-            for sequence, decoder in enumerate(decoders):
-                if rest := decoder.flush():
-                    yield rest if request.is_single else (sequence, rest)
+                yield item[1] if is_single else item
         finally:
             is_closed.set()
             thread.join()

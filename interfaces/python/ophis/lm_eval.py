@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
 from typing import Any
 
 import numpy
@@ -91,43 +89,27 @@ class OphisLM(TemplateLM):
         return totals
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Greedy continuations that end before the first of a task's stop strings."""
+        """Continuations that end before the first of a task's stop strings; greedy unless the task samples."""
         results: list[str] = []
         order = Collator([request.args for request in requests], sort_fn=lambda args: -len(args[0]),
                          group_by="gen_kwargs", group_fn=lambda args: args[1])
         for batch in order.get_batched(n=self.batch_size):
             options = dict(batch[0][1])
-            if options.get("do_sample") and options.get("temperature", 1.0) > 0:
-                raise NotImplementedError("the model 'ophis' generates greedily for lm-eval: do_sample must be false")
-            until = _strings(options.get("until"))
-            count = int(options.get("max_gen_toks", self.max_gen_toks))
+            sampling = {name: options[name] for name in ("top_k", "top_p", "min_p") if name in options}
+            temperature = options.get("temperature", 1.0) if options.get("do_sample") else 0.0
             prompts = [self.tok_encode(context)[-self.max_length:] or [self.prefix_token_id] for context, _ in batch]
-            for args, text in zip(batch, self._continue(prompts, count, until)):
+            ids = self.lm.generate(prompts, int(options.get("max_gen_toks", self.max_gen_toks)), temperature=temperature,
+                                   stop=_strings(options.get("until")), **sampling)
+            texts = self.lm.last.texts or [self.lm.tokenizer.decode(each, True) for each in ids]
+            for args, text in zip(batch, texts):
                 self.cache_hook.add_partial("generate_until", args, text)
                 results.append(text)
         return order.get_original(results)
 
-    def _continue(self, prompts: list[list[int]], count: int, until: list[str]) -> Iterable[str]:
-        """Stops a batch when all of its texts have a stop string."""
-        texts = [""] * len(prompts)
-        decode = self.lm.tokenizer.decode
-        ids: list[list[int]] = [[] for _ in prompts]
-        stream = self.lm.generate(prompts, max_new_tokens=count, stream=True)
-        for sequence, token in stream:
-            ids[sequence].append(token)
-            if until and len(ids[sequence]) % 8 == 0:
-                texts[sequence] = decode(ids[sequence], True)
-                if all(any(stop in text for stop in until) for text in texts):
-                    stream.close()
-                    break
-        for sequence in ids:
-            text = decode(sequence, True)
-            yield text[:min((text.find(stop) for stop in until if stop in text), default=len(text))]
-
 
 def _strings(until: Any) -> list[str]:
     strings = [until] if isinstance(until, str) else list(until or [])
-    return list(itertools.filterfalse(lambda each: not each, strings))
+    return [each for each in strings if each]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #include "ophis/models/generation.hpp"
 
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include "interfaces/python/src/bindings.hpp"
@@ -13,59 +14,92 @@ namespace nb = nanobind;
 namespace ophis::python {
 namespace {
 
-/// Calls a Python function with each token; an exception of its own, or Ctrl-C, ends the generation.
-class TokenCallback {
- public:
-  explicit TokenCallback(nb::object function) : m_function(std::move(function)) {}
-
-  bool operator()(std::size_t sequence, std::int32_t id) const {
+/// Calls a Python function with each token or piece of text; an exception of its own, or Ctrl-C, ends the
+/// generation.
+template <class What>
+std::function<bool(std::size_t, What)> callback(const nb::object& function) {
+  return [&function](std::size_t sequence, What what) {
     nb::gil_scoped_acquire locked;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
-    if (m_function.is_none()) return true;
-    return nb::cast<bool>(m_function(sequence, id));
-  }
-
- private:
-  nb::object m_function;
-};
-
-nb::dict to_dict(const GenerationResult& result) {
-  nb::dict stats;
-  stats["prompt_tokens"] = result.prompt_tokens;
-  stats["steps"] = result.steps;
-  stats["prefill_seconds"] = result.prefill_seconds;
-  stats["decode_seconds"] = result.decode_seconds;
-  return stats;
+    return function.is_none() || nb::cast<bool>(function(sequence, what));
+  };
 }
 
-std::pair<std::vector<TokenIds>, nb::dict> generate_ids(
-    const LanguageModel& model, const std::vector<TokenIds>& prompts, std::int64_t max_new_tokens,
-    std::optional<std::vector<std::int64_t>> eos_token_ids, std::optional<std::string> state_dtype,
-    nb::object on_token) {
-  const TokenCallback callback(std::move(on_token));
+/// What generate() was told, by the names of Python's keywords.
+GenerationOptions to_options(const nb::dict& given) {
   GenerationOptions options;
-  options.max_new_tokens = max_new_tokens;
-  options.eos_token_ids = std::move(eos_token_ids);
+  std::size_t taken = 0;
+  const auto take = [&](const char* name, auto& to) {
+    PyObject* value = PyDict_GetItemString(given.ptr(), name);
+    if (value == nullptr) return;
+    ++taken;
+    OPHIS_REQUIRE(nb::try_cast(nb::handle(value), to), "generate: ", name, " is ",
+                  nb::cast<std::string>(nb::repr(nb::handle(value))),
+                  ", which is not of the type that was expected");
+  };
+  SamplingOptions& sampling = options.sampling;
+  take("max_new_tokens", options.max_new_tokens);
+  take("temperature", sampling.temperature);
+  take("top_k", sampling.top_k);
+  take("top_p", sampling.top_p);
+  take("min_p", sampling.min_p);
+  take("repetition_penalty", sampling.repetition_penalty);
+  take("presence_penalty", sampling.presence_penalty);
+  take("frequency_penalty", sampling.frequency_penalty);
+  take("seed", sampling.seed);
+  take("num_return_sequences", options.num_return_sequences);
+  take("logprobs", options.logprobs);
+  take("stop", options.stop);
+  take("eos_token_ids", options.eos_token_ids);
+  take("history", options.history);
+  std::optional<std::string> state_dtype;
+  take("state_dtype", state_dtype);
   if (state_dtype) options.state_dtype = parse_dtype(*state_dtype);
-  options.on_token = [&](std::size_t sequence, std::int32_t id) { return callback(sequence, id); };
+  OPHIS_REQUIRE(taken == given.size(), "generate: an option has an unknown name");
+  return options;
+}
+
+nb::dict to_dict(GenerationResult result) {
+  nb::dict values;
+  nb::list finished;
+  for (const FinishReason reason : result.finished) finished.append(to_string(reason));
+  values["ids"] = nb::cast(std::move(result.ids));
+  values["texts"] = nb::cast(std::move(result.texts));
+  values["finished"] = std::move(finished);
+  values["logprobs"] = nb::cast(std::move(result.logprobs));
+  values["prompt_tokens"] = result.prompt_tokens;
+  values["steps"] = result.steps;
+  values["prefill_seconds"] = result.prefill_seconds;
+  values["decode_seconds"] = result.decode_seconds;
+  return values;
+}
+
+nb::dict generate_texts(const LanguageModel& model, const std::vector<TokenIds>& prompts,
+                        const nb::dict& given, const Tokenizer* tokenizer, ModelCache* cache,
+                        const nb::object& on_token, const nb::object& on_text) {
+  GenerationOptions options = to_options(given);
+  options.tokenizer = tokenizer;
+  options.cache = cache;
+  options.on_token = callback<std::int32_t>(on_token);
+  if (!on_text.is_none()) options.on_text = callback<std::string_view>(on_text);
   GenerationResult result;
   {
     nb::gil_scoped_release unlocked;
     result = generate(model, context_on(model.device()), prompts, options);
   }
-  nb::dict stats = to_dict(result);
-  return {std::move(result.ids), std::move(stats)};
+  return to_dict(std::move(result));
 }
 
 }  // namespace
 
 void bind_generation(nb::module_& module) {
   using namespace nb::literals;
-  module.def(
-      "generate", &generate_ids, "model"_a, "prompts"_a, "max_new_tokens"_a,
-      "eos_token_ids"_a.none() = nb::none(), "state_dtype"_a.none() = nb::none(),
-      "on_token"_a.none() = nb::none(),
-      "The new ids of each prompt, and what it took. `on_token(sequence, id)` stops it by returning False.");
+  module.def("generate", &generate_texts, "model"_a, "prompts"_a, "options"_a,
+             "tokenizer"_a.none() = nb::none(), "cache"_a.none() = nb::none(),
+             "on_token"_a.none() = nb::none(), "on_text"_a.none() = nb::none(),
+             "Continues prompts of ids. `options` are those of LM.generate. The callbacks (sequence, what is "
+             "new) stop it by "
+             "returning False.");
 }
 
 }  // namespace ophis::python

@@ -9,6 +9,8 @@
 #include "interfaces/python/src/bindings.hpp"
 #include "interfaces/python/src/context.hpp"
 #include "ophis/core/copy.hpp"
+#include "ophis/hub/resolve_model.hpp"
+#include "ophis/models/cache_file.hpp"
 #include "ophis/models/language_model.hpp"
 
 /// Vectors of what can only be moved hide from the compiler that these cannot be copied.
@@ -21,6 +23,23 @@ namespace ophis::python {
 namespace {
 
 using namespace nb::literals;
+
+/// Told the file, the bytes that it has, and the bytes that it will have.
+using DownloadFn = std::function<void(std::string, std::uint64_t, std::uint64_t)>;
+
+std::string resolve(const std::string& name, const std::string& revision, bool tokenizer_only,
+                    const DownloadFn& progress) {
+  ResolveOptions options;
+  options.revision = revision;
+  if (tokenizer_only) options.files = ModelFiles::tokenizer;
+  options.progress = [&](const DownloadProgress& at) {
+    nb::gil_scoped_acquire locked;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    if (progress) progress(std::string(at.file), at.done_bytes, at.total_bytes);
+  };
+  nb::gil_scoped_release unlocked;
+  return resolve_model(name, options).string();
+}
 
 LanguageModel load_model(const std::string& folder, const std::string& device,
                          const std::optional<std::string>& dtype, const ProgressFn& progress) {
@@ -155,6 +174,11 @@ void bind_model(nb::module_& module) {
            "convolution\n"
            "(batch, conv_dim, d_conv - 1), and the recurrent state.");
 
+  module.def("resolve_model", &resolve, "name"_a, "revision"_a = "", "tokenizer_only"_a = false,
+             "progress"_a.none() = nb::none(),
+             "The folder of a model by its name: a folder, or an id on the Hugging Face hub, in whose cache "
+             "it is looked for and "
+             "into which it is downloaded.");
   nb::class_<LanguageModel>(module, "LanguageModel")
       .def_static("load", &load_model, "folder"_a, "device"_a = "cpu", "dtype"_a.none() = nb::none(),
                   "progress"_a.none() = nb::none())
@@ -178,6 +202,19 @@ void bind_model(nb::module_& module) {
             to.copy_from(context_on(self.device()), from);
           },
           "source"_a, "target"_a)
+      .def(
+          "save_cache",
+          [](const LanguageModel& self, const ModelCache& cache, const std::string& path,
+             const std::vector<TokenIds>& tokens) {
+            save_cache(context_on(self.device()), path, self, cache, tokens);
+          },
+          "cache"_a, "path"_a, "tokens"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "load_cache",
+          [](const LanguageModel& self, ModelCache& cache, const std::string& path) {
+            return load_cache(context_on(self.device()), path, self, cache);
+          },
+          "cache"_a, "path"_a, nb::call_guard<nb::gil_scoped_release>())
       .def("forward", &forward, "input_ids"_a.none(), "inputs_embeds"_a.none(), "attention_mask"_a.none(),
            "labels"_a.none(), "cache"_a.none(), "logits_to_keep"_a, "output_hidden_states"_a, "library"_a)
       .def("step", &step, "ids"_a, "cache"_a, "library"_a);

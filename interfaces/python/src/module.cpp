@@ -50,6 +50,7 @@ void bind_ops(nb::module_ ops) {
   bind_mask_positions(ops);
   bind_norm_linear(ops);
   bind_rms_norm(ops);
+  bind_sample(ops);
   bind_selective_scan(ops);
   bind_softmax(ops);
   bind_ssd_scan(ops);

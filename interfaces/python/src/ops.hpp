@@ -16,6 +16,7 @@ void bind_linear(nanobind::module_& module);
 void bind_mask_positions(nanobind::module_& module);
 void bind_norm_linear(nanobind::module_& module);
 void bind_rms_norm(nanobind::module_& module);
+void bind_sample(nanobind::module_& module);
 void bind_selective_scan(nanobind::module_& module);
 void bind_softmax(nanobind::module_& module);
 void bind_ssd_scan(nanobind::module_& module);

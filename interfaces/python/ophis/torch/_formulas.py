@@ -86,6 +86,7 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, seq_idx: Tenso
                   return_final_states: bool, activation: str) -> tuple[Tensor, Tensor]:
     """x: (batch, dim, seqlen). Gives out and the last width - 1 inputs."""
     dtype, width, length = x.dtype, weight.shape[1], x.shape[-1]
+    x = _wide(x)
     before = x.new_zeros(*x.shape[:2], width - 1) if initial_states is None else initial_states.to(x.dtype)
     padded = torch.cat([before, x], dim=-1)
     taps = [weight_of_tap[:, None] * padded[..., k:k + length] for k, weight_of_tap in enumerate(_wide(weight).unbind(1))]
@@ -102,7 +103,7 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, seq_idx: Tenso
     final_states = padded[..., padded.shape[-1] - (width - 1):]
     if seq_idx is not None:  # of the last sequence
         final_states = final_states * (idx[:, idx.shape[1] - (width - 1):] == idx[:, -1:])[:, None]
-    return out.to(dtype), final_states
+    return out.to(dtype), final_states.to(dtype)
 
 
 def ssd_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size: int, D: Tensor | None, z: Tensor | None,

@@ -57,9 +57,8 @@ def cast(tensor: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None
 def empty_channels(x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
     """Of the shape of x (batch, dim, seqlen), and dense in the order of its strides: channels last, or along time."""
     batch, dim, seqlen = x.shape
-    if x.stride(1) == 1:
-        return x.new_empty(batch, seqlen, dim, dtype=dtype or x.dtype).transpose(1, 2)
-    return x.new_empty(batch, dim, seqlen, dtype=dtype or x.dtype)
+    strides = (seqlen * dim, 1, dim) if x.stride(1) == 1 else (dim * seqlen, seqlen, 1)
+    return x.new_empty_strided((batch, dim, seqlen), strides, dtype=dtype or x.dtype)  # no view, which could not be changed
 
 
 def gradients_by(formula: Callable, num_outputs: int) -> tuple[Callable, Callable]:

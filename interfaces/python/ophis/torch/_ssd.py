@@ -42,7 +42,8 @@ _ssd_scan = define(
 
 
 def _varlen_states_kernel(x, dt, A, B, C, chunk_size, dt_bias, initial_states, cu_seqlens, dt_softplus, dt_min, dt_max):
-    nseq = cu_seqlens.shape[0] - 1
+    nseq, end = cu_seqlens.shape[0] - 1, int(cu_seqlens[-1])
+    x, dt, B, C = (each[:, :end] for each in (x, dt, B, C))  # what follows is padding
     if initial_states is not None:  # it belongs to the first sequence
         initial_states = torch.cat([initial_states, initial_states.new_zeros(nseq - 1, *initial_states.shape[1:])])
     return _scan(x, dt, A, B, C, chunk_size, None, None, dt_bias, initial_states, nseq, cu_seqlens=cast(cu_seqlens, torch.int32),
