@@ -40,8 +40,9 @@ extern "C" {
 
 /// The version of this header; ophis_version() is that of the library.
 #define OPHIS_VERSION_MAJOR 0
-#define OPHIS_VERSION_MINOR 1
-#define OPHIS_VERSION_PATCH 0
+#define OPHIS_VERSION_MINOR 1  ///< of the same version
+#define OPHIS_VERSION_PATCH 0  ///< of the same version
+/// 10000 major + 100 minor + patch.
 #define OPHIS_VERSION (OPHIS_VERSION_MAJOR * 10000 + OPHIS_VERSION_MINOR * 100 + OPHIS_VERSION_PATCH)
 
 /// 10000 major + 100 minor + patch.
@@ -49,6 +50,7 @@ OPHIS_API int32_t ophis_version(void);
 /// "0.1.0"
 OPHIS_API const char* ophis_version_string(void);
 
+/// OPHIS_OK, or why a call failed.
 typedef int32_t ophis_status;
 enum {
   OPHIS_OK = 0,
@@ -109,10 +111,10 @@ enum {
 /// A strided view of the caller's memory, equal in layout to DLPack's DLTensor: a DLTensor* may be cast to
 /// ophis_tensor*. At most six axes. Nothing is copied or kept beyond a call and the work that it queues.
 typedef struct ophis_tensor {
-  void* data;           ///< on a GPU a device pointer; may be NULL if there are no elements
-  ophis_device device;  ///< where data is
-  int32_t ndim;         ///< number of axes
-  ophis_dtype dtype;
+  void* data;              ///< on a GPU a device pointer; may be NULL if there are no elements
+  ophis_device device;     ///< where data is
+  int32_t ndim;            ///< number of axes
+  ophis_dtype dtype;       ///< of the elements
   const int64_t* shape;    ///< (ndim)
   const int64_t* strides;  ///< (ndim) in elements, or NULL: dense, the last axis fastest
   uint64_t byte_offset;    ///< the first element is at data + byte_offset
@@ -158,6 +160,7 @@ OPHIS_API void ophis_context_destroy(ophis_context* context);
 
 /// Waits until all work given to the context is done; fails with OPHIS_INTERNAL if some of it did.
 OPHIS_API ophis_status ophis_context_synchronize(ophis_context* context);
+/// Where its ops run.
 OPHIS_API ophis_status ophis_context_device(const ophis_context* context, ophis_device* device);
 /// The cudaStream_t of a context on a GPU, NULL on the CPU.
 OPHIS_API ophis_status ophis_context_native_stream(const ophis_context* context, void** native_stream);
@@ -179,6 +182,7 @@ OPHIS_API ophis_status ophis_build_info(char** json);
 // lie on the context's device and must not overlap outputs but where it is said. Every op has a page in
 // docs/ops. associative_scan, which runs a functor of the caller's, is for C++ only; ophis_cumsum is its sum.
 
+/// Functions of one number.
 typedef int32_t ophis_activation_kind;
 enum {
   OPHIS_IDENTITY = 0,    ///< x
@@ -424,11 +428,11 @@ typedef struct ophis_selective_scan_args {
   const ophis_tensor* A;      ///< (dim, dstate) any compute dtype; dstate >= 1
   /// (batch, seqlen, ngroups, dstate) T; or, constant in time, (dim, dstate) any compute dtype
   const ophis_tensor* B;
-  const ophis_tensor* C;           ///< as B, which it need not follow
-  const ophis_tensor* D;           ///< (dim) any compute dtype, or NULL
-  const ophis_tensor* z;           ///< (batch, seqlen, dim) T, or NULL: no gate
-  const ophis_tensor* delta_bias;  ///< (dim) any compute dtype, or NULL
-  int32_t delta_softplus;
+  const ophis_tensor* C;               ///< as B, which it need not follow
+  const ophis_tensor* D;               ///< (dim) any compute dtype, or NULL
+  const ophis_tensor* z;               ///< (batch, seqlen, dim) T, or NULL: no gate
+  const ophis_tensor* delta_bias;      ///< (dim) any compute dtype, or NULL
+  int32_t delta_softplus;              ///< delta passes through a softplus; default 0
   const ophis_tensor* initial_states;  ///< (nseq, dim, dstate) float32 or T, or NULL: zeros
   const ophis_tensor* cu_seqlens;      ///< (nseq + 1) int32, or NULL: the batch is 1, and sequence i is
                                        ///< [cu_seqlens[i], cu_seqlens[i + 1])
@@ -455,7 +459,7 @@ typedef struct ophis_selective_state_update_args {
   const ophis_tensor* dt_weight;  ///< (dim, dt_rank) T, its last axis dense, or NULL: the deltas are dt
                                   ///< dt_weight^T, as ophis_linear computes them, perhaps rounded to T;
                                   ///< nothing still queued may write to it
-  int32_t dt_softplus;
+  int32_t dt_softplus;            ///< dt passes through a softplus; default 0
 
   const ophis_tensor* out;  ///< (batch, dim) T; may be x, dt or z itself
 } ophis_selective_state_update_args;
@@ -494,9 +498,9 @@ typedef struct ophis_ssd_scan_args {
   const ophis_tensor* D;        ///< (nheads) or (nheads, headdim) any compute dtype, or NULL
   const ophis_tensor* z;        ///< (batch, seqlen, nheads, headdim) T, or NULL
   const ophis_tensor* dt_bias;  ///< (nheads) any compute dtype, or NULL
-  int32_t dt_softplus;
-  double dt_min;       ///< default 0
-  double dt_max;       ///< default infinity: bounds of dt after the softplus
+  int32_t dt_softplus;          ///< dt passes through a softplus; default 0
+  double dt_min;                ///< default 0
+  double dt_max;                ///< default infinity: bounds of dt after the softplus
   int64_t chunk_size;  ///< default 256; a hint, >= 1: positions that an implementation may handle together
   const ophis_tensor* initial_states;  ///< (nseq, nheads, headdim, dstate) float32 or T, or NULL: zeros
   /// (batch, seqlen) int32, or NULL: where it differs from the position before, the state starts again from
@@ -524,9 +528,9 @@ typedef struct ophis_ssd_state_update_args {
   const ophis_tensor* D;        ///< (nheads) or (nheads, headdim) any compute dtype, or NULL
   const ophis_tensor* z;        ///< (batch, nheads, headdim) T, or NULL
   const ophis_tensor* dt_bias;  ///< (nheads) any compute dtype, or NULL
-  int32_t dt_softplus;
-  double dt_min;  ///< default 0
-  double dt_max;  ///< default infinity
+  int32_t dt_softplus;          ///< dt passes through a softplus; default 0
+  double dt_min;                ///< default 0
+  double dt_max;                ///< default infinity
 
   const ophis_tensor* out;  ///< (batch, nheads, headdim) T; may be x or z
 } ophis_ssd_state_update_args;
@@ -539,6 +543,7 @@ OPHIS_API ophis_status ophis_ssd_state_update(ophis_context* context,
 //
 // Byte-level BPE as a Hugging Face tokenizer.json says. Everything may be called from several threads.
 
+/// A tokenizer. It never changes: several threads may use one.
 typedef struct ophis_tokenizer ophis_tokenizer;
 
 /// Reads a tokenizer.json, the one in a folder, or that of a model of the hub ("owner/name", see
@@ -595,15 +600,15 @@ typedef struct ophis_load_options {
   /// Told the bytes read so far, of each file that is downloaded and then of the weights; returns 0 to stop,
   /// which fails with OPHIS_CANCELLED. Or NULL.
   int32_t (*progress)(void* user_data, uint64_t done_bytes, uint64_t total_bytes);
-  void* user_data;
+  void* user_data;  ///< given to the callback
 } ophis_load_options;
 OPHIS_API ophis_status ophis_load_options_init(ophis_load_options* options, size_t size);
 
-/// Reads config.json and the weights (safetensors or pytorch_model.bin) of the folder `name`, in Hugging Face's
-/// or mamba_ssm's layout. Where there is no such folder, "owner/name" or "owner/name@revision" is a model of the
-/// Hugging Face hub: its files are taken from the local cache (HF_HOME), and downloaded to it where they are
-/// missing. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the text names the
-/// file, parameter or tensor that is wrong.
+/// Reads config.json and the weights (safetensors or pytorch_model.bin) of the folder `name`, in Hugging
+/// Face's or mamba_ssm's layout. Where there is no such folder, "owner/name" or "owner/name@revision" is a
+/// model of the Hugging Face hub: its files are taken from the local cache (HF_HOME), and downloaded to it
+/// where they are missing. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the
+/// text names the file, parameter or tensor that is wrong.
 OPHIS_API ophis_status ophis_model_load(const char* name, const ophis_load_options* options,
                                         ophis_model** model);
 OPHIS_API void ophis_model_destroy(ophis_model* model);
@@ -613,28 +618,28 @@ enum { OPHIS_MAMBA = 1, OPHIS_MAMBA2 = 2 };
 /// What a model is. Members of the other architecture are 0.
 typedef struct ophis_model_config {
   size_t size;
-  int32_t architecture;  ///< OPHIS_MAMBA or OPHIS_MAMBA2
-  ophis_dtype dtype;     ///< of weights and activations
-  ophis_device device;
-  int64_t parameter_count;  ///< a tied head is not counted twice
-  int64_t vocab_size;       ///< rows of the embedding, padding included
-  int64_t d_model;
-  int64_t n_layer;
-  int64_t d_inner;
-  int64_t d_state;
-  int64_t d_conv;
-  int64_t dt_rank;     ///< Mamba
-  int64_t headdim;     ///< Mamba-2
-  int64_t nheads;      ///< Mamba-2
-  int64_t ngroups;     ///< Mamba-2
-  int64_t chunk_size;  ///< Mamba-2
-  double norm_epsilon;
-  int32_t rms_norm;          ///< else LayerNorm
-  int32_t residual_in_fp32;  ///< else the residual has the dtype of the activations
-  int32_t tie_embeddings;    ///< the head's weight is the embedding's
-  int64_t bos_token_id;
-  int64_t pad_token_id;
-  int64_t num_eos_token_ids;
+  int32_t architecture;          ///< OPHIS_MAMBA or OPHIS_MAMBA2
+  ophis_dtype dtype;             ///< of weights and activations
+  ophis_device device;           ///< where the weights are
+  int64_t parameter_count;       ///< a tied head is not counted twice
+  int64_t vocab_size;            ///< rows of the embedding, padding included
+  int64_t d_model;               ///< width of the residual stream
+  int64_t n_layer;               ///< number of blocks
+  int64_t d_inner;               ///< width of a block
+  int64_t d_state;               ///< size of the recurrent state of a channel or head element
+  int64_t d_conv;                ///< taps of the short convolution
+  int64_t dt_rank;               ///< Mamba
+  int64_t headdim;               ///< Mamba-2
+  int64_t nheads;                ///< Mamba-2
+  int64_t ngroups;               ///< Mamba-2
+  int64_t chunk_size;            ///< Mamba-2
+  double norm_epsilon;           ///< of all norms
+  int32_t rms_norm;              ///< else LayerNorm
+  int32_t residual_in_fp32;      ///< else the residual has the dtype of the activations
+  int32_t tie_embeddings;        ///< the head's weight is the embedding's
+  int64_t bos_token_id;          ///< an empty prompt begins with it
+  int64_t pad_token_id;          ///< fills shorter sequences of a batch
+  int64_t num_eos_token_ids;     ///< number of eos_token_ids
   const int64_t* eos_token_ids;  ///< (num_eos_token_ids), valid as long as the model
 } ophis_model_config;
 
@@ -655,6 +660,7 @@ OPHIS_API void ophis_cache_destroy(ophis_cache* cache);
 OPHIS_API ophis_status ophis_cache_copy(ophis_context* context, const ophis_cache* from, ophis_cache* to);
 /// Forgets all positions.
 OPHIS_API ophis_status ophis_cache_reset(ophis_context* context, ophis_cache* cache);
+/// The number of sequences.
 OPHIS_API ophis_status ophis_cache_batch(const ophis_cache* cache, int64_t* batch);
 /// Positions seen since the start or the last reset.
 OPHIS_API ophis_status ophis_cache_seqlen(const ophis_cache* cache, int64_t* seqlen);
@@ -687,7 +693,7 @@ typedef struct ophis_forward_args {
                                ///< l + 1]; -100 is passed over
   ophis_cache* cache;          ///< go on from these states, and advance them; or NULL
   int64_t logits_to_keep;      ///< logits of the last so many positions; 0, the default: of all
-  int32_t output_hidden_states;
+  int32_t output_hidden_states;  ///< keep what ophis_output_hidden_states gives
   /// (kept) int64, on the CPU, or NULL: logits of these positions instead
   const ophis_tensor* logits_positions;
 } ophis_forward_args;
@@ -724,6 +730,7 @@ enum {
   OPHIS_FINISH_CANCELLED = 3  ///< a callback returned 0
 };
 
+/// How ophis_generate goes about it. Zero in every member is not the default: see _init.
 typedef struct ophis_generation_options {
   size_t size;
   int64_t max_new_tokens;        ///< default 128
@@ -733,7 +740,7 @@ typedef struct ophis_generation_options {
   /// Called with every new token as it comes, in the calling thread; generation stops when it returns 0. Or
   /// NULL.
   int32_t (*on_token)(void* user_data, int64_t sequence, int32_t id);
-  void* user_data;
+  void* user_data;          ///< given to the callback
   ophis_dtype state_dtype;  ///< of the cache, as ophis_cache_create takes it; bits 0, the default: float32
 
   // How a token is chosen, as docs/generation.md says; zeros: the most probable one.
@@ -751,7 +758,7 @@ typedef struct ophis_generation_options {
   const ophis_tokenizer* tokenizer;
   /// (num_stop): a sequence ends where the first of these is complete in its new text.
   const char* const* stop;
-  int64_t num_stop;
+  int64_t num_stop;  ///< number of stop strings
   /// Called with user_data and new text as it comes, `text_bytes` bytes of whole characters, without a stop
   /// string; not ended by a zero. Generation stops when it returns 0. Or NULL.
   int32_t (*on_text)(void* user_data, int64_t sequence, const char* text, size_t text_bytes);
@@ -762,13 +769,13 @@ typedef struct ophis_generation_options {
   /// Go on from these states, one for each prompt, or NULL: empty ones. They then have seen all but the last
   /// of the new tokens.
   ophis_cache* cache;
-  /// (num_prompts) pointers to what the cache has seen already, for repetition_penalty, or NULL; and their
-  /// lengths.
+  /// (num_prompts) pointers to what the cache has seen already, for repetition_penalty, or NULL.
   const int32_t* const* history;
-  const int64_t* history_lengths;
+  const int64_t* history_lengths;  ///< (num_prompts) numbers of ids that history points to
 } ophis_generation_options;
 OPHIS_API ophis_status ophis_generation_options_init(ophis_generation_options* options, size_t size);
 
+/// What ophis_generate did.
 typedef struct ophis_generation_stats {
   size_t size;
   int64_t prompt_tokens;   ///< of all sequences, without padding

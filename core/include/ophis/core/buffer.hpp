@@ -31,8 +31,11 @@ class Buffer {
     return *this;
   }
 
+  /// The first byte, aligned to 64; null if there is none.
   void* data() const noexcept { return m_data; }
+  /// How many were asked for.
   std::size_t bytes() const noexcept { return m_bytes; }
+  /// Where the memory is.
   Device device() const noexcept { return m_device; }
 
  private:
@@ -56,10 +59,14 @@ std::uint64_t device_allocations() noexcept;
 class OwnedTensor {
  public:
   OwnedTensor() = default;
+  /// Throws as Buffer's constructor, and Error(invalid_argument) on a shape that cannot be.
   OwnedTensor(DType dtype, const Dims& shape, Device device = Device::cpu(), Access access = Access::device);
 
+  /// The tensor, valid as long as this owner.
   const Tensor& view() const noexcept { return m_view; }
+  /// The same, so that an owner may be given where an op takes a tensor.
   operator const Tensor&() const noexcept { return m_view; }
+  /// For tensor's functions: owned->shape().
   const Tensor* operator->() const noexcept { return &m_view; }
 
  private:

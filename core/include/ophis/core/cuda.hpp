@@ -22,7 +22,7 @@ struct DeviceProperties {
   int compute_capability;       ///< 90 for 9.0
   int multiprocessors;          ///< number of SMs
   int shared_memory_per_block;  ///< bytes, with opt-in
-  int l2_bytes;
+  int l2_bytes;                 ///< of the level-2 cache
 };
 /// Looked up once per device.
 const DeviceProperties& properties(Device device);

@@ -9,6 +9,7 @@
 
 namespace ophis {
 
+/// Kinds of devices. Which of them a build can use, available_devices() tells.
 enum class DeviceType : std::uint8_t { cpu, cuda, hip };
 
 struct Device {

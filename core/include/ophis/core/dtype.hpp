@@ -12,6 +12,7 @@
 
 namespace ophis {
 
+/// Element types. Ops compute on the first three; the rest carry ids, masks and what checkpoints hold.
 enum class DType : std::uint8_t {
   float32,
   bfloat16,

@@ -7,6 +7,7 @@
 
 namespace ophis {
 
+/// Why a call failed; the codes of the C interface and of JSON output are the same.
 enum class ErrorCode {
   invalid_argument,  ///< a value, shape, dtype or flag that the callee does not take
   unsupported,       ///< valid, but this build or device cannot do it
@@ -24,7 +25,9 @@ const char* to_string(ErrorCode code) noexcept;
 /// and what was wanted.
 class Error : public std::runtime_error {
  public:
+  /// An exception with this text; fail() and OPHIS_REQUIRE make one from parts.
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), m_code(code) {}
+  /// What kind of failure it is.
   ErrorCode code() const noexcept { return m_code; }
 
  private:

@@ -31,7 +31,9 @@ class ExecContext {
   ExecContext(ExecContext&&) noexcept;
   ExecContext& operator=(ExecContext&&) noexcept;
 
+  /// Where its ops run; their tensors must be there.
   Device device() const noexcept;
+  /// Scratch memory on the device, which grows to what the ops need.
   Workspace& workspace() noexcept;
   /// The cudaStream_t of a context on a GPU, nullptr on the CPU.
   void* native_stream() const noexcept;

@@ -53,13 +53,15 @@ OPHIS_INLINE_FUNCTION Word float_to_float16_bits(Word word) {
 
 /// The upper half of a float32. Rounds to nearest even.
 struct bfloat16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< as they are stored
 
   bfloat16() = default;
+  /// The nearest value; ties to even, NaN stays NaN.
   OPHIS_INLINE_FUNCTION explicit bfloat16(float value)
       : bits(
             static_cast<std::uint16_t>(detail::float_to_bfloat16_bits(std::bit_cast<std::uint32_t>(value)))) {
   }
+  /// Exact.
   OPHIS_INLINE_FUNCTION explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
@@ -67,12 +69,14 @@ struct bfloat16 {
 
 /// IEEE 754 binary16. Rounds to nearest even.
 struct float16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< as they are stored
 
   float16() = default;
+  /// The nearest value; ties to even, overflow to infinity, NaN stays NaN.
   OPHIS_INLINE_FUNCTION explicit float16(float value)
       : bits(static_cast<std::uint16_t>(
             detail::float_to_float16_bits<float>(std::bit_cast<std::uint32_t>(value)))) {}
+  /// Exact.
   OPHIS_INLINE_FUNCTION explicit operator float() const {
     return std::bit_cast<float>(detail::float16_to_float_bits<float>(static_cast<std::uint32_t>(bits)));
   }

@@ -11,6 +11,7 @@
 
 namespace ophis {
 
+/// Where ops of the CPU run.
 using HostExecSpace = Kokkos::DefaultHostExecutionSpace;
 
 #if defined(KOKKOS_ENABLE_CUDA)
@@ -46,9 +47,13 @@ void with_exec_space(ExecContext& exec, F&& f) {
 template <class ExecSpace, bool on_gpu = pack_width<ExecSpace> == 1>
 class ScratchSlots {
  public:
+  /// The second argument is the number of items.
   ScratchSlots(const ExecSpace& space, std::int64_t) : m_tokens(space) {}
+  /// How many slots there are.
   std::int64_t count() const { return m_tokens.size(); }
+  /// A slot for an item, which nobody else has until it is released.
   KOKKOS_INLINE_FUNCTION std::int64_t acquire(std::int64_t) const { return m_tokens.acquire(); }
+  /// Gives a slot back.
   KOKKOS_INLINE_FUNCTION void release(std::int64_t slot) const { m_tokens.release(static_cast<int>(slot)); }
 
  private:

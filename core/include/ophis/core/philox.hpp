@@ -9,7 +9,7 @@ namespace ophis {
 
 /// Four random words.
 struct PhiloxWords {
-  std::uint32_t word[4];
+  std::uint32_t word[4];  ///< each uniform in [0, 2^32)
 };
 
 /// The random words of a counter under a key (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy

@@ -17,7 +17,9 @@
 
 namespace ophis {
 
+/// Floats in a vector register of the CPU that is compiled for.
 #if defined(__AVX512F__)
+/// Floats in a vector register of the CPU that is compiled for.
 inline constexpr int native_pack_width = 16;
 #elif defined(__AVX__)
 inline constexpr int native_pack_width = 8;
@@ -91,6 +93,7 @@ template <int W>
 OPHIS_INLINE_FUNCTION Pack<W> min(Pack<W> a, Pack<W> b) {
   return Pack<W>(a.v < b.v ? a.v : b.v);
 }
+/// Lane-wise a where a > b, else b. NaN in a gives b.
 template <int W>
 OPHIS_INLINE_FUNCTION Pack<W> max(Pack<W> a, Pack<W> b) {
   return Pack<W>(a.v > b.v ? a.v : b.v);

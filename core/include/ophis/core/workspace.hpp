@@ -20,6 +20,7 @@ class Workspace {
   /// What is taken between a Scope's construction and destruction is given back by the latter.
   class Scope {
    public:
+    /// What is taken from now on is given back by the destructor.
     explicit Scope(Workspace& workspace)
         : m_workspace(workspace), m_block(workspace.m_block), m_used(workspace.m_used) {
       ++workspace.m_depth;

@@ -11,9 +11,9 @@ namespace ophis {
 
 /// How far the download of one file is.
 struct DownloadProgress {
-  std::string_view file;
-  std::uint64_t done_bytes = 0;  ///< with those of an earlier, interrupted download
-  std::uint64_t total_bytes = 0;
+  std::string_view file;          ///< its name in the model
+  std::uint64_t done_bytes = 0;   ///< with those of an earlier, interrupted download
+  std::uint64_t total_bytes = 0;  ///< of the whole file
 };
 
 /// Which of a model's files are wanted.

@@ -26,9 +26,9 @@ struct BlockState {
 /// What a step of a block starts from: its input, or what the RMSNorm in front of the block takes, which then
 /// goes along with the block's projection (norm_linear).
 struct StepInput {
-  Tensor x;            ///< (batch, d_model) of the block's dtype or, with a norm, float32
-  Tensor norm_weight;  ///< (d_model) any compute dtype; none: no norm, x is the block's input
-  double norm_epsilon = 1e-5;
+  Tensor x;                    ///< (batch, d_model) of the block's dtype or, with a norm, float32
+  Tensor norm_weight;          ///< (d_model) any compute dtype; none: no norm, x is the block's input
+  double norm_epsilon = 1e-5;  ///< of that norm
 };
 
 /// A sequence mixer, on the device where its parameters were put. It has no mutable state of its own: one

@@ -47,6 +47,7 @@ class Checkpoint {
 
   /// In the order of the files.
   const std::vector<std::string>& names() const noexcept;
+  /// Whether there is a tensor of that name.
   bool contains(std::string_view name) const;
 
   /// A view of one tensor. It may be strided when it comes from a pytorch_model.bin.

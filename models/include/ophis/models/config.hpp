@@ -20,9 +20,9 @@ enum class DtInit { random, constant };
 /// Initial step sizes: softplus(dt_bias) is log-uniform in [min, max], and at least floor. Mamba,
 /// section 3.6.
 struct TimeStepConfig {
-  double min = 0.001;
-  double max = 0.1;
-  double floor = 1e-4;
+  double min = 0.001;            ///< smallest step size
+  double max = 0.1;              ///< largest step size
+  double floor = 1e-4;           ///< step sizes below it are raised to it
   double scale = 1.0;            ///< Mamba-1 only
   DtInit init = DtInit::random;  ///< Mamba-1 only
 };
@@ -37,55 +37,58 @@ struct MambaConfig {
   bool bias = false;                         ///< use_bias: biases of in_proj and out_proj
   bool conv_bias = true;                     ///< use_conv_bias
   Activation activation = Activation::silu;  ///< hidden_act, after the convolution; the gate is always SiLU
-  TimeStepConfig time_step;
+  TimeStepConfig time_step;                  ///< how dt_bias is drawn
 
+  /// Channels of the short convolution.
   std::int64_t conv_dim() const { return d_inner; }
 };
 
 /// A Mamba-2 block (arXiv:2405.21060), with mamba_ssm's names; in comments Hugging Face's.
 struct Mamba2Config {
-  std::int64_t d_model = 768;   ///< hidden_size
-  std::int64_t d_state = 128;   ///< state_size
-  std::int64_t d_conv = 4;      ///< conv_kernel
-  std::int64_t d_inner = 1536;  ///< expand * hidden_size = nheads * headdim
-  std::int64_t headdim = 64;    ///< head_dim
-  std::int64_t nheads = 24;     ///< num_heads
-  std::int64_t ngroups = 1;     ///< n_groups
-  std::int64_t chunk_size = 256;
-  bool bias = false;      ///< use_bias
-  bool conv_bias = true;  ///< use_conv_bias
-  bool rmsnorm = true;    ///< gated RMSNorm before out_proj; without it the scan's output is gated
-  bool norm_before_gate = false;
-  bool D_has_hdim = false;  ///< D is (nheads * headdim) instead of (nheads)
-  double dt_min = 0.0;      ///< time_step_limit[0]: bounds of dt after softplus
+  std::int64_t d_model = 768;     ///< hidden_size
+  std::int64_t d_state = 128;     ///< state_size
+  std::int64_t d_conv = 4;        ///< conv_kernel
+  std::int64_t d_inner = 1536;    ///< expand * hidden_size = nheads * headdim
+  std::int64_t headdim = 64;      ///< head_dim
+  std::int64_t nheads = 24;       ///< num_heads
+  std::int64_t ngroups = 1;       ///< n_groups
+  std::int64_t chunk_size = 256;  ///< of ssd_scan
+  bool bias = false;              ///< use_bias
+  bool conv_bias = true;          ///< use_conv_bias
+  bool rmsnorm = true;            ///< gated RMSNorm before out_proj; without it the scan's output is gated
+  bool norm_before_gate = false;  ///< of the gated norm, as in RmsNormArgs
+  bool D_has_hdim = false;        ///< D is (nheads * headdim) instead of (nheads)
+  double dt_min = 0.0;            ///< time_step_limit[0]: bounds of dt after softplus
   double dt_max = std::numeric_limits<double>::infinity();  ///< time_step_limit[1]
   Activation activation = Activation::silu;                 ///< hidden_act, after the convolution
   double A_init_min = 1.0;                                  ///< A starts uniform in -[A_init_min, A_init_max]
-  double A_init_max = 16.0;
-  TimeStepConfig time_step;
+  double A_init_max = 16.0;                                 ///< largest initial -A
+  TimeStepConfig time_step;                                 ///< how dt_bias is drawn
 
+  /// Channels of the short convolution.
   std::int64_t conv_dim() const { return d_inner + 2 * ngroups * d_state; }
 };
 
+/// The kind of a model's blocks, and their configuration.
 using MixerConfig = std::variant<MambaConfig, Mamba2Config>;
 
 /// Embedding, n_layer times (norm, mixer, residual add), final norm, head.
 struct LanguageModelConfig {
-  std::string model_type = "mamba";  ///< "mamba" or "mamba2"
-  MixerConfig mixer;
-  std::int64_t vocab_size = 50280;  ///< rows of the embedding, padding included
-  std::int64_t d_model = 768;
-  std::int64_t n_layer = 24;
-  double norm_epsilon = 1e-5;             ///< layer_norm_epsilon
-  bool rms_norm = true;                   ///< else LayerNorm with bias
-  bool residual_in_fp32 = true;           ///< else the residual has the dtype of the activations
-  bool tie_embeddings = true;             ///< the head's weight is the embedding's
-  double initializer_range = 0.02;        ///< standard deviation of the embedding's initial values
-  bool rescale_prenorm_residual = false;  ///< initial out_proj weights are divided by sqrt(n_layer)
-  std::int64_t bos_token_id = 0;
-  std::int64_t pad_token_id = 0;
-  std::vector<std::int64_t> eos_token_ids = {0};
-  DType dtype = DType::float32;  ///< what the checkpoint names as its dtype
+  std::string model_type = "mamba";               ///< "mamba" or "mamba2"
+  MixerConfig mixer;                              ///< of every block
+  std::int64_t vocab_size = 50280;                ///< rows of the embedding, padding included
+  std::int64_t d_model = 768;                     ///< width of the residual stream
+  std::int64_t n_layer = 24;                      ///< number of blocks
+  double norm_epsilon = 1e-5;                     ///< layer_norm_epsilon
+  bool rms_norm = true;                           ///< else LayerNorm with bias
+  bool residual_in_fp32 = true;                   ///< else the residual has the dtype of the activations
+  bool tie_embeddings = true;                     ///< the head's weight is the embedding's
+  double initializer_range = 0.02;                ///< standard deviation of the embedding's initial values
+  bool rescale_prenorm_residual = false;          ///< initial out_proj weights are divided by sqrt(n_layer)
+  std::int64_t bos_token_id = 0;                  ///< an empty prompt begins with it
+  std::int64_t pad_token_id = 0;                  ///< fills shorter sequences of a batch
+  std::vector<std::int64_t> eos_token_ids = {0};  ///< each of them ends a text
+  DType dtype = DType::float32;                   ///< what the checkpoint names as its dtype
   std::vector<std::string>
       unread_parameters;  ///< names in the file that Ophis does not know; they change nothing
 

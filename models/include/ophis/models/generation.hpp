@@ -14,6 +14,7 @@
 
 namespace ophis {
 
+/// The ids of one sequence.
 using TokenIds = std::vector<std::int32_t>;
 
 /// How a token is chosen from the logits; docs/ops/sample.md says it in formulas. The filters work one after
@@ -62,6 +63,7 @@ struct GenerationOptions {
   std::vector<TokenIds> history;
 };
 
+/// Why a sequence ended.
 enum class FinishReason {
   length,    ///< max_new_tokens
   eos,       ///< one of eos_token_ids

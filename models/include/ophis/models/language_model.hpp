@@ -17,12 +17,15 @@ namespace ophis {
 /// The states of all blocks: what generation carries from one call to the next.
 class ModelCache {
  public:
+  /// LanguageModel::make_cache makes one; `layers` are the blocks' states for `batch` sequences.
   ModelCache(std::vector<BlockState> layers, std::int64_t batch)
       : m_layers(std::move(layers)), m_batch(batch) {}
 
+  /// The number of sequences.
   std::int64_t batch() const noexcept { return m_batch; }
   /// Positions seen since the start or the last reset.
   std::int64_t seqlen() const noexcept { return m_seqlen; }
+  /// The number of blocks.
   std::int64_t layers() const noexcept { return static_cast<std::int64_t>(m_layers.size()); }
   /// The state of one block, to read or to change.
   const BlockState& layer(std::int64_t i) const { return m_layers[static_cast<std::size_t>(i)]; }
@@ -53,10 +56,10 @@ struct ForwardInput {
   Tensor attention_mask;  ///< (batch, seqlen) int64 or int32, or none: 0 marks left padding, 1 the rest
   Tensor labels;  ///< (batch, seqlen) int64, or none: the loss of logits[:, l] against labels[:, l + 1]; -100
                   ///< is passed over
-  ModelCache* cache = nullptr;      ///< go on from these states, and advance them
-  std::int64_t logits_to_keep = 0;  ///< logits of the last so many positions; 0: of all
-  Tensor logits_positions;          ///< (kept) int64, or none: logits of these positions instead
-  bool output_hidden_states = false;
+  ModelCache* cache = nullptr;        ///< go on from these states, and advance them
+  std::int64_t logits_to_keep = 0;    ///< logits of the last so many positions; 0: of all
+  Tensor logits_positions;            ///< (kept) int64, or none: logits of these positions instead
+  bool output_hidden_states = false;  ///< fill ForwardOutput::hidden_states
 };
 
 /// Its tensors are on the model's device (copy_to brings them to the host), and ready.
@@ -86,8 +89,11 @@ class LanguageModel {
   static LanguageModel random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,
                               Device device = Device::cpu());
 
+  /// What the model is.
   const LanguageModelConfig& config() const noexcept { return m_config; }
+  /// Of weights and activations.
   DType dtype() const noexcept { return m_dtype; }
+  /// Where the weights are.
   Device device() const noexcept { return m_device; }
 
   /// States of zeros for `batch` sequences. `state_dtype`, of the blocks' recurrent states, is float32 or the
@@ -102,6 +108,7 @@ class LanguageModel {
   /// the model's device. Advances `cache`. On a GPU it returns before the work is done.
   void step(ExecContext& exec, const Tensor& ids, ModelCache& cache, const Tensor& logits) const;
 
+  /// Positions of all sequences that forward computes together.
   static constexpr std::int64_t max_positions_per_pass = 4096;
 
  private:

@@ -13,9 +13,10 @@ namespace ophis {
 
 /// A tensor and what keeps its memory alive.
 struct Parameter {
-  Tensor tensor;
-  std::shared_ptr<const void> owner;
+  Tensor tensor;                      ///< the values
+  std::shared_ptr<const void> owner;  ///< keeps their memory
 
+  /// Whether it was given.
   explicit operator bool() const { return static_cast<bool>(tensor); }
 };
 
@@ -30,9 +31,11 @@ class Placement {
   /// They are copied to a device. Throws Error(unsupported) if it cannot be used.
   explicit Placement(Device device);
 
+  /// Where parameters are put.
   Device device() const noexcept { return m_device; }
   /// A finished parameter, on the host, at its place. It may still be on its way until finish().
   Parameter put(const Parameter& parameter) const;
+  /// Waits until all are there.
   void finish() const;
 
  private:
@@ -44,14 +47,18 @@ class Placement {
 /// "backbone.layers.3.mixer.".
 class ParameterSource {
  public:
+  /// Gives the parameter of a name in the checkpoint; an absent one is empty.
   using Find = std::function<Parameter(const std::string& full_name)>;
 
+  /// `prefix` is put before every name that is asked for.
   explicit ParameterSource(Find find, Placement placement = {}, std::string prefix = {})
       : m_find(std::move(find)), m_placement(std::move(placement)), m_prefix(std::move(prefix)) {}
+  /// Of parameters in memory.
   explicit ParameterSource(ParameterMap parameters, Placement placement = {});
 
   /// An empty parameter if there is none of that name.
   Parameter find(const std::string& name) const { return m_find(full_name(name)); }
+  /// A name with the prefix, for messages.
   std::string full_name(const std::string& name) const { return m_prefix + name; }
   /// The source of what stands behind a further prefix.
   ParameterSource under(const std::string& prefix) const {

@@ -60,6 +60,7 @@ class Tokenizer {
 /// flush() return are valid UTF-8 and together equal decode() of all the ids.
 class StreamDecoder {
  public:
+  /// With skip_special special tokens give no text.
   explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = false)
       : m_tokenizer(std::move(tokenizer)), m_skip_special(skip_special) {}
 

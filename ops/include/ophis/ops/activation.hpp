@@ -9,6 +9,7 @@
 
 namespace ophis {
 
+/// Functions of one number.
 enum class Activation : std::uint8_t {
   identity,    ///< x
   silu,        ///< x / (1 + exp(-x))
@@ -32,8 +33,8 @@ const char* to_string(Activation kind) noexcept;
 
 /// out = kind(x). T is one of float32, bfloat16, float16; arithmetic is float32. NaN stays NaN.
 struct ActivationArgs {
-  Tensor x;  ///< T, one to six axes of any strides
-  Activation kind = Activation::identity;
+  Tensor x;                                ///< T, one to six axes of any strides
+  Activation kind = Activation::identity;  ///< which function
 
   Tensor out;  ///< T, the shape of x; may be x
 };

@@ -49,14 +49,17 @@ template <class... Ts>
 struct ScanTuple : detail::ScanLeaves<std::index_sequence_for<Ts...>, Ts...> {
   static_assert(sizeof...(Ts) >= 1);
   ScanTuple() = default;
+  /// One value for each tensor.
   OPHIS_INLINE_FUNCTION ScanTuple(Ts... values)
       : detail::ScanLeaves<std::index_sequence_for<Ts...>, Ts...>(values...) {}
 };
 
+/// The I-th value of a ScanTuple.
 template <std::size_t I, class T>
 OPHIS_INLINE_FUNCTION T& get(detail::ScanLeaf<I, T>& leaf) {
   return leaf.value;
 }
+/// The I-th value of a ScanTuple.
 template <std::size_t I, class T>
 OPHIS_INLINE_FUNCTION const T& get(const detail::ScanLeaf<I, T>& leaf) {
   return leaf.value;

@@ -21,7 +21,7 @@ struct CausalConv1dArgs {
                    ///< zero, initial_states belong to the first; where it is negative (padding) out is zero
   Tensor cu_seqlens;  ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i],
                       ///< cu_seqlens[i + 1])
-  Activation activation = Activation::identity;
+  Activation activation = Activation::identity;  ///< applied to the sums
 
   Tensor out;           ///< (batch, seqlen, dim) T; must not overlap x
   Tensor final_states;  ///< (nseq, dim, width - 1) T, the last width - 1 inputs, oldest first, or none; may
@@ -39,7 +39,7 @@ struct CausalConv1dUpdateArgs {
                       ///< in and out
   Tensor weight;      ///< (dim, width) any compute dtype
   Tensor bias;        ///< (dim) any compute dtype, or none
-  Activation activation = Activation::identity;
+  Activation activation = Activation::identity;  ///< applied to the sums
 
   Tensor out;  ///< (batch, dim) T; may be x
 };

@@ -13,9 +13,9 @@ namespace ophis {
 /// T is one of float32, bfloat16, float16; arithmetic is float32. (rows..., vocab) is one to six axes of any
 /// strides, so that logits and labels may be the shifted slices of one sequence.
 struct CrossEntropyArgs {
-  Tensor logits;  ///< (rows..., vocab) T, vocab >= 1
-  Tensor labels;  ///< (rows...) int64
-  std::int64_t ignore_index = -100;
+  Tensor logits;                     ///< (rows..., vocab) T, vocab >= 1
+  Tensor labels;                     ///< (rows...) int64
+  std::int64_t ignore_index = -100;  ///< rows of this label have no loss
 
   Tensor losses;  ///< (rows...) float32, in nats
 };

@@ -12,6 +12,7 @@ namespace ophis {
 /// did not.
 class ScopedImplementation {
  public:
+  /// Throws Error(invalid_argument) if there is no such op or implementation.
   ScopedImplementation(std::string_view op, std::string_view impl);
   ~ScopedImplementation();
   ScopedImplementation(const ScopedImplementation&) = delete;

@@ -12,11 +12,11 @@ namespace ophis {
 /// T is one of float32, bfloat16, float16; arithmetic is float32. (rows..., dim) is one to six axes of any
 /// strides; the row is the last one, and all such tensors have the shape of x.
 struct LayerNormArgs {
-  Tensor x;         ///< (rows..., dim) T or float32, dim >= 1
-  Tensor weight;    ///< (dim) any compute dtype, or none: ones
-  Tensor bias;      ///< (dim) any compute dtype, or none
-  Tensor residual;  ///< (rows..., dim) T or float32, or none: added to x before anything else
-  double eps = 1e-5;
+  Tensor x;           ///< (rows..., dim) T or float32, dim >= 1
+  Tensor weight;      ///< (dim) any compute dtype, or none: ones
+  Tensor bias;        ///< (dim) any compute dtype, or none
+  Tensor residual;    ///< (rows..., dim) T or float32, or none: added to x before anything else
+  double eps = 1e-5;  ///< added to the variance
 
   Tensor residual_out;  ///< (rows..., dim) T or float32: s, or none; may be the memory of residual
   Tensor out;           ///< (rows..., dim) T; may be an x of T

@@ -20,7 +20,7 @@ namespace ophis {
 struct NormLinearArgs {
   Tensor x;            ///< (rows..., in) T or float32; the last axis dense
   Tensor norm_weight;  ///< (in) any compute dtype, or none: ones
-  double eps = 1e-5;
+  double eps = 1e-5;   ///< added to the mean of squares
 
   Tensor weight;                    ///< (out, in) T; the last axis dense
   Tensor bias;                      ///< (out) any compute dtype, or none
@@ -32,8 +32,8 @@ struct NormLinearArgs {
                    ///< in and out; or none: no convolution. With it x is (rows, in)
   Tensor conv_weight;  ///< (conv_dim, width) any compute dtype; given if conv_state is
   Tensor conv_bias;    ///< (conv_dim) any compute dtype, or none
-  Activation conv_activation = Activation::identity;
-  std::int64_t conv_begin = 0;
+  Activation conv_activation = Activation::identity;  ///< of the convolution
+  std::int64_t conv_begin = 0;                        ///< the convolution's first channel among the outputs
 
   Tensor out;  ///< (rows..., out) T or, without convolution, float32; the last axis dense; must not overlap x
 };

@@ -15,12 +15,12 @@ namespace ophis {
 /// T is one of float32, bfloat16, float16; arithmetic is float32. (rows..., dim) is one to six axes of any
 /// strides; the row is the last one, and all such tensors have the shape of x.
 struct RmsNormArgs {
-  Tensor x;         ///< (rows..., dim) T or float32, dim >= 1
-  Tensor weight;    ///< (dim) any compute dtype, or none: ones
-  Tensor bias;      ///< (dim) any compute dtype, or none
-  Tensor residual;  ///< (rows..., dim) T or float32, or none: added to x before anything else
-  Tensor z;         ///< (rows..., dim) T, the gate, or none
-  double eps = 1e-5;
+  Tensor x;                       ///< (rows..., dim) T or float32, dim >= 1
+  Tensor weight;                  ///< (dim) any compute dtype, or none: ones
+  Tensor bias;                    ///< (dim) any compute dtype, or none
+  Tensor residual;                ///< (rows..., dim) T or float32, or none: added to x before anything else
+  Tensor z;                       ///< (rows..., dim) T, the gate, or none
+  double eps = 1e-5;              ///< added to the mean of squares
   bool norm_before_gate = false;  ///< where z acts
   std::int64_t group_size = 0;    ///< elements under one mean, a divisor of dim; 0: the whole row
 

@@ -27,10 +27,10 @@ struct SelectiveScanArgs {
   Tensor D;           ///< (dim) any compute dtype, or none
   Tensor z;           ///< (batch, seqlen, dim) T, or none: no gate
   Tensor delta_bias;  ///< (dim) any compute dtype, or none
-  bool delta_softplus = false;
-  Tensor initial_states;  ///< (nseq, dim, dstate) float32 or T, or none: zeros
-  Tensor cu_seqlens;      ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i],
-                          ///< cu_seqlens[i + 1])
+  bool delta_softplus = false;  ///< whether delta passes through the softplus
+  Tensor initial_states;        ///< (nseq, dim, dstate) float32 or T, or none: zeros
+  Tensor cu_seqlens;  ///< (nseq + 1) int32, or none: the batch is 1, and sequence i is [cu_seqlens[i],
+                      ///< cu_seqlens[i + 1])
 
   Tensor out;           ///< (batch, seqlen, dim) T; may be u, delta or z itself
   Tensor final_states;  ///< (nseq, dim, dstate) float32 or T, or none; may be initial_states itself
@@ -54,7 +54,7 @@ struct SelectiveStateUpdateArgs {
   Tensor dt_bias;    ///< (dim) any compute dtype, or none
   Tensor dt_weight;  ///< (dim, dt_rank) T, its last axis dense, or none: the deltas are dt dt_weight^T, as
                      ///< linear computes them, perhaps rounded to T; nothing still queued may write to it
-  bool dt_softplus = false;
+  bool dt_softplus = false;  ///< whether the deltas pass through the softplus
 
   Tensor out;  ///< (batch, dim) T; may be x, dt or z itself
 };

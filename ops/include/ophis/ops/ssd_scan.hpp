@@ -21,17 +21,17 @@ namespace ophis {
 /// T is one of float32, bfloat16, float16; arithmetic is float32, and so is the state while the scan runs.
 /// Any strides: x, B and C may be slices of one tensor.
 struct SsdScanArgs {
-  Tensor x;        ///< (batch, seqlen, nheads, headdim) T
-  Tensor dt;       ///< (batch, seqlen, nheads) T
-  Tensor A;        ///< (nheads) any compute dtype; usually negative
-  Tensor B;        ///< (batch, seqlen, ngroups, dstate) T; ngroups divides nheads
-  Tensor C;        ///< (batch, seqlen, ngroups, dstate) T
-  Tensor D;        ///< (nheads) or (nheads, headdim) any compute dtype, or none
-  Tensor z;        ///< (batch, seqlen, nheads, headdim) T, or none
-  Tensor dt_bias;  ///< (nheads) any compute dtype, or none
-  bool dt_softplus = false;
-  double dt_min = 0.0;  ///< dt_limit: clamps dt after the softplus
-  double dt_max = std::numeric_limits<double>::infinity();
+  Tensor x;                  ///< (batch, seqlen, nheads, headdim) T
+  Tensor dt;                 ///< (batch, seqlen, nheads) T
+  Tensor A;                  ///< (nheads) any compute dtype; usually negative
+  Tensor B;                  ///< (batch, seqlen, ngroups, dstate) T; ngroups divides nheads
+  Tensor C;                  ///< (batch, seqlen, ngroups, dstate) T
+  Tensor D;                  ///< (nheads) or (nheads, headdim) any compute dtype, or none
+  Tensor z;                  ///< (batch, seqlen, nheads, headdim) T, or none
+  Tensor dt_bias;            ///< (nheads) any compute dtype, or none
+  bool dt_softplus = false;  ///< whether dt passes through the softplus
+  double dt_min = 0.0;       ///< dt_limit: clamps dt after the softplus
+  double dt_max = std::numeric_limits<double>::infinity();  ///< largest step size
   /// Positions that an implementation may handle together: a hint, >= 1. Results are the same to rounding.
   std::int64_t chunk_size = 256;
   Tensor initial_states;  ///< (nseq, nheads, headdim, dstate) float32 or T, or none: zeros
@@ -51,18 +51,18 @@ void ssd_scan(ExecContext& exec, const SsdScanArgs& args);
 
 /// One step of the same recurrence, for generation.
 struct SsdStateUpdateArgs {
-  Tensor state;    ///< (batch, nheads, headdim, dstate) float32 or T; in and out
-  Tensor x;        ///< (batch, nheads, headdim) T
-  Tensor dt;       ///< (batch, nheads) T
-  Tensor A;        ///< (nheads) any compute dtype
-  Tensor B;        ///< (batch, ngroups, dstate) T
-  Tensor C;        ///< (batch, ngroups, dstate) T
-  Tensor D;        ///< (nheads) or (nheads, headdim) any compute dtype, or none
-  Tensor z;        ///< (batch, nheads, headdim) T, or none
-  Tensor dt_bias;  ///< (nheads) any compute dtype, or none
-  bool dt_softplus = false;
-  double dt_min = 0.0;
-  double dt_max = std::numeric_limits<double>::infinity();
+  Tensor state;              ///< (batch, nheads, headdim, dstate) float32 or T; in and out
+  Tensor x;                  ///< (batch, nheads, headdim) T
+  Tensor dt;                 ///< (batch, nheads) T
+  Tensor A;                  ///< (nheads) any compute dtype
+  Tensor B;                  ///< (batch, ngroups, dstate) T
+  Tensor C;                  ///< (batch, ngroups, dstate) T
+  Tensor D;                  ///< (nheads) or (nheads, headdim) any compute dtype, or none
+  Tensor z;                  ///< (batch, nheads, headdim) T, or none
+  Tensor dt_bias;            ///< (nheads) any compute dtype, or none
+  bool dt_softplus = false;  ///< whether dt passes through the softplus
+  double dt_min = 0.0;       ///< smallest step size, as in SsdScanArgs
+  double dt_max = std::numeric_limits<double>::infinity();  ///< largest step size
 
   Tensor out;  ///< (batch, nheads, headdim) T; may be x or z
 };
