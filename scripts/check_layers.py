@@ -19,11 +19,11 @@ MAY_INCLUDE = {
                    "interfaces": "all"},
     "examples": {"core": "public", "ops": "public", "models": "public", "hub": "public", "examples": "all"},
     "bench": {"core": "public", "ops": "all", "models": "public", "bench": "all"},
-    "tests": {"core": "all", "ops": "all", "models": "all", "hub": "all", "interfaces": "all", "bench": "all",
-              "tests": "all"},
+    "tests": {"core": "all", "ops": "all", "backends": "all", "models": "all", "hub": "all",
+              "interfaces": "all", "bench": "all", "tests": "all"},
 }
 # The files of core that speak to a GPU's runtime.
-GPU_RUNTIME = re.compile(r"^core/(?:src/(?:gpu_)?cuda|include/ophis/core/cuda\.hpp)")
+GPU_RUNTIME = re.compile(r"^core/(?:src/(?:cuda|gpu_vendor)|include/ophis/core/(?:gpu_runtime|matrix_fragment|thread_block)\.hpp)")
 # The public headers that may bring Kokkos into a program.
 KOKKOS_HEADERS = {"ophis/core/kokkos.hpp", "ophis/ops/associative_scan.hpp", "ophis/ops/associative_scan_kernel.hpp"}
 # A scan runs the caller's functor, so that its CUDA kernel is a public template, which the portable one hands over to.

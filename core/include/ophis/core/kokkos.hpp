@@ -17,6 +17,10 @@ using HostExecSpace = Kokkos::DefaultHostExecutionSpace;
 #define OPHIS_HAS_GPU
 using GpuExecSpace = Kokkos::Cuda;
 using NativeStream = cudaStream_t;
+#elif defined(KOKKOS_ENABLE_HIP)
+#define OPHIS_HAS_GPU
+using GpuExecSpace = Kokkos::HIP;
+using NativeStream = hipStream_t;
 #endif
 
 /// What only this bridge may see of an ExecContext.
