@@ -69,8 +69,8 @@ endfunction()
 # The options of a Kokkos with HIP, for the first of CMAKE_HIP_ARCHITECTURES.
 function(ophis_set_up_kokkos_for_hip)
   list(GET CMAKE_HIP_ARCHITECTURES 0 first)
-  if(NOT first MATCHES "^gfx(908|90a|940|942)$")
-    message(FATAL_ERROR "CMAKE_HIP_ARCHITECTURES starts with '${CMAKE_HIP_ARCHITECTURES}'; it must start with gfx908, gfx90a, "
+  if(NOT first MATCHES "^gfx(90a|940|942)$")
+    message(FATAL_ERROR "CMAKE_HIP_ARCHITECTURES starts with '${CMAKE_HIP_ARCHITECTURES}'; it must start with gfx90a, "
                         "gfx940 or gfx942")
   endif()
   string(TOUPPER "AMD_${first}" name)

@@ -65,7 +65,7 @@ struct Scan {
     const std::int64_t h = item % args.nheads, sequence_index = item / args.nheads;
     const Sequence sequence = args.sequences[sequence_index];
     const Block block;
-    PerWave<Registers, waves> registers;
+    Private<Registers, waves> registers;
     block.each_wave([&](int wave) { load_state(registers[wave], sequence_index, h, wave); });
     for (std::int64_t begin = sequence.begin; begin < sequence.end; begin += chunk) {
       const Place at{sequence.batch, begin, h, h / args.heads_per_group,

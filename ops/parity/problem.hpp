@@ -10,6 +10,7 @@
 
 #include "ophis/core/buffer.hpp"
 #include "ophis/ops/parity.hpp"
+#include "ophis/ops/selective_scan.hpp"
 #include "ophis/ops/ssd_scan.hpp"
 #include "ops/common/implementation.hpp"
 
@@ -133,7 +134,8 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
   }
 }
 
-/// The problems of ssd_scan, for kernels that no device here runs.
+/// The problems of two ops, for kernels that no device here runs.
+std::vector<Problem<SelectiveScanArgs>> selective_scan_problems(TensorPool& pool, DType dtype);
 std::vector<Problem<SsdScanArgs>> ssd_scan_problems(TensorPool& pool, DType dtype);
 
 // One function an op, in ops/<op>/<op>_parity.cpp; the list of them is in parity.cpp.

@@ -49,15 +49,15 @@ struct ThreadBlock {
   }
 };
 
-/// What each wave keeps from phase to phase, in registers.
-template <class T, int waves>
-class PerWave {
+/// What each of `count` threads (or waves) keeps from phase to phase, in registers.
+template <class T, int count>
+class Private {
  public:
-  OPHIS_INLINE_FUNCTION T& operator[]([[maybe_unused]] int wave) {
+  OPHIS_INLINE_FUNCTION T& operator[]([[maybe_unused]] int index) {
 #if OPHIS_ON_GPU
     return m_own;
 #else
-    return m_all[wave];
+    return m_all[index];
 #endif
   }
 
@@ -65,7 +65,7 @@ class PerWave {
 #if OPHIS_ON_GPU
   T m_own;
 #else
-  T m_all[waves];
+  T m_all[count];
 #endif
 };
 
