@@ -136,7 +136,8 @@ TEST_CASE("an op refuses tensors of another device") {
   RmsNormArgs args;
   args.x = host.uniform(DType::float32, {2, 8}, -1, 1);
   args.out = host.poisoned(DType::float32, {2, 8});
-  test::expect_error(ErrorCode::invalid_argument, {"rms_norm", "cpu", to_string(test::device().type)}, [&] { rms_norm(exec, args); });
+  test::expect_error(ErrorCode::invalid_argument, {"rms_norm", "cpu", to_string(test::device().type)},
+                     [&] { rms_norm(exec, args); });
 }
 
 // By itself, since the process cannot use the device any more: --no-skip --test-case="a failed kernel*".

@@ -25,7 +25,8 @@ class ExecContext {
  public:
   /// Throws Error(unsupported) for a device that cannot be used.
   explicit ExecContext(Device device = Device::cpu());
-  /// On a GPU: works on a stream of the caller's (a cudaStream_t or hipStream_t), which must outlive the context.
+  /// On a GPU: works on a stream of the caller's (a cudaStream_t or hipStream_t), which must outlive the
+  /// context.
   ExecContext(Device device, void* native_stream);
   ~ExecContext();
   ExecContext(ExecContext&&) noexcept;
