@@ -66,6 +66,21 @@ function(ophis_set_up_kokkos_for_cuda)
   set(Kokkos_ENABLE_IMPL_VIEW_LEGACY ON CACHE BOOL "The older implementation of Kokkos::View")
 endfunction()
 
+# The options of a Kokkos with HIP, for the first of CMAKE_HIP_ARCHITECTURES.
+function(ophis_set_up_kokkos_for_hip)
+  list(GET CMAKE_HIP_ARCHITECTURES 0 first)
+  if(NOT first MATCHES "^gfx(90a|940|942)$")
+    message(FATAL_ERROR "CMAKE_HIP_ARCHITECTURES starts with '${CMAKE_HIP_ARCHITECTURES}'; it must start with gfx90a, "
+                        "gfx940 or gfx942")
+  endif()
+  string(TOUPPER "AMD_${first}" name)
+  set(Kokkos_ENABLE_HIP ON CACHE BOOL "HIP backend of Kokkos")
+  set(Kokkos_ARCH_${name} ON CACHE BOOL "GPU that Kokkos is built for")
+  set(Kokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE ON CACHE BOOL "Compile Kokkos as HIP, the language of CMake")
+  # Its sorting, which Ophis does not use, would make every C++ file that links Kokkos a HIP file.
+  set(Kokkos_ENABLE_ROCTHRUST OFF CACHE BOOL "rocThrust in Kokkos")
+endfunction()
+
 # ophis_add_kokkos(ARCHIVE SHA256 SOURCE_SUBDIR): builds the Kokkos of an archive as part of this project.
 function(ophis_add_kokkos archive sha256 subdir)
   set(Kokkos_ENABLE_OPENMP ON CACHE BOOL "OpenMP backend of Kokkos")
@@ -75,6 +90,8 @@ function(ophis_add_kokkos archive sha256 subdir)
     ophis_set_up_kokkos_for_cuda()
     set(patch PATCH_COMMAND ${CMAKE_COMMAND} -DKOKKOS_SOURCE_DIR=<SOURCE_DIR>/${subdir}
                             -P ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/KokkosForCuda13.cmake)
+  elseif(BACKEND STREQUAL "hip")
+    ophis_set_up_kokkos_for_hip()
   endif()
   set(CMAKE_CXX_STANDARD 20)
   set(CMAKE_CXX_EXTENSIONS OFF)

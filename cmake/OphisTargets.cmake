@@ -3,13 +3,18 @@ add_library(ophis_build_options INTERFACE)
 target_compile_features(ophis_build_options INTERFACE cxx_std_20)
 # For C++, and through nvcc for its host compiler. -Wpedantic would complain about the code that nvcc itself makes.
 set(warnings -Wall -Wextra -Wno-psabi)
+# Clang 15 and later see a deprecated function inside libstdc++ 12's stable_sort.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 15)
+  list(APPEND warnings -Wno-deprecated-declarations)
+endif()
 set(host_options ${warnings} "$<$<BOOL:${OPHIS_WARNINGS_AS_ERRORS}>:-Werror>"
                  "$<$<BOOL:${OPHIS_CPU_ARCH}>:-march=${OPHIS_CPU_ARCH}>")
 target_compile_options(
   ophis_build_options
   INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${host_options};-Wpedantic>"
             "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xcompiler=$<JOIN:$<FILTER:${host_options},EXCLUDE,^$>,$<COMMA>>>"
-            "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>")
+            "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>"
+            "$<$<COMPILE_LANGUAGE:HIP>:${host_options}>")
 if(OPHIS_SANITIZE)
   target_compile_options(ophis_build_options INTERFACE -fsanitize=${OPHIS_SANITIZE} -fno-omit-frame-pointer
                          -fno-sanitize-recover=all)
@@ -66,6 +71,9 @@ function(ophis_assemble_library)
         list(APPEND files ${cuda_files})
       else()
         list(FILTER files EXCLUDE REGEX "/cuda\\.hpp$")
+        if(NOT BACKEND STREQUAL "hip")
+          list(FILTER files EXCLUDE REGEX "/gpu_runtime\\.hpp$")
+        endif()
       endif()
       target_sources(ophis PUBLIC FILE_SET ${layer}_headers TYPE HEADERS BASE_DIRS ${headers} FILES ${files})
     endif()

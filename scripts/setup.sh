@@ -42,6 +42,7 @@ set_up() {
   if command -v ccache >/dev/null; then
     options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
     [[ $preset != cuda* ]] || options+=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
+    [[ $preset != hip* ]] || options+=(-DCMAKE_HIP_COMPILER_LAUNCHER=ccache)
     export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
   fi
   # A configured folder that ninja can bring up to date by itself needs no second configuration.

@@ -1,8 +1,22 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <iostream>
+
+#include "tests/support/device.hpp"
+
 /// The address sanitizer asks for its options here: an allocation that fails is to return, as it does without
 /// the sanitizer.
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
 
-int main(int argc, char** argv) { return doctest::Context(argc, argv).run(); }
+/// What tells ctest that tests were skipped.
+constexpr int skipped = 77;
+
+int main(int argc, char** argv) {
+  const ophis::Device device = ophis::test::device();
+  if (const std::string reason = ophis::why_unavailable(device); !reason.empty()) {
+    std::cout << "skipped: OPHIS_TEST_DEVICE is " << device << ", which cannot be used: " << reason << '\n';
+    return skipped;
+  }
+  return doctest::Context(argc, argv).run();
+}

@@ -4,20 +4,10 @@
 
 #include "backends/cuda/ssd_scan_plan.hpp"
 #include "ophis/core/cuda.hpp"
+#include "ops/common/dense.hpp"
 
 namespace ophis::ssd_scan_cuda {
 namespace {
-
-/// Whether rows of the innermost axis can be read so many bytes at a time.
-bool has_rows(const Tensor& tensor, std::int64_t bytes) {
-  if (!tensor) return true;
-  const std::int64_t count = bytes / static_cast<std::int64_t>(size_of(tensor.dtype()));
-  const auto is_wide = [&](int axis) {
-    return tensor.extent(axis) == 1 || (tensor.stride(axis) > 0 && tensor.stride(axis) % count == 0);
-  };
-  return tensor.stride(-1) == 1 && is_wide(0) && is_wide(1) && is_wide(2) &&
-         reinterpret_cast<std::uintptr_t>(tensor.raw()) % static_cast<std::uintptr_t>(bytes) == 0;
-}
 
 const char* why_not(Device device, const SsdScanArgs& args) {
   if (device.type != DeviceType::cuda) return "runs on CUDA devices";
@@ -29,11 +19,11 @@ const char* why_not(Device device, const SsdScanArgs& args) {
   if (args.x.extent(3) % panel != 0) return "takes headdims that are multiples of 64";
   if (args.B.extent(3) != 64 && args.B.extent(3) != 128) return "takes dstate 64 and 128";
   if (!(args.dt_min >= 0.0)) return "takes no negative dt_min";
-  if (!has_rows(args.x, 16) || !has_rows(args.B, 16) || !has_rows(args.C, 16) || !has_rows(args.z, 16) ||
-      !has_rows(args.out, 16)) {
+  if (!has_aligned_rows(args.x, 16) || !has_aligned_rows(args.B, 16) || !has_aligned_rows(args.C, 16) ||
+      !has_aligned_rows(args.z, 16) || !has_aligned_rows(args.out, 16)) {
     return "takes x, B, C, z and out with a dense last axis and all else aligned to 16 bytes";
   }
-  if (!has_rows(args.initial_states, 8) || !has_rows(args.final_states, 8))
+  if (!has_aligned_rows(args.initial_states, 8) || !has_aligned_rows(args.final_states, 8))
     return "takes states with a dense last axis and all else aligned to 8 bytes";
   return nullptr;
 }

@@ -1,8 +1,8 @@
 #include <array>
 
 #include "backends/cpu/linear_cpu.hpp"
-#include "backends/cuda/linear_cublaslt.hpp"
 #include "backends/cuda/linear_gemv.hpp"
+#include "backends/gpu/linear_blaslt.hpp"
 #include "ops/linear/linear_impl.hpp"
 #include "ops/linear/linear_kokkos.hpp"
 
@@ -12,7 +12,10 @@ std::span<const Implementation<LinearArgs>> linear_impls() {
   static constexpr std::array list {
 #if OPHIS_HAS_CUDA
     Implementation<LinearArgs>{"cuda_gemv", linear_gemv::why_not, linear_gemv::run},
-        Implementation<LinearArgs>{"cublaslt", linear_cublaslt::why_not, linear_cublaslt::run},
+        Implementation<LinearArgs>{"cublaslt", linear_blaslt::why_not, linear_blaslt::run},
+#endif
+#if OPHIS_HAS_HIPBLASLT
+        Implementation<LinearArgs>{"hipblaslt", linear_blaslt::why_not, linear_blaslt::run},
 #endif
 #if OPHIS_HAS_ONEDNN
         Implementation<LinearArgs>{"onednn", linear_cpu::why_not_onednn, linear_cpu::run_onednn},

@@ -2,6 +2,7 @@
 
 #include "backends/cuda/ssd_scan_cuda.hpp"
 #include "backends/cuda/ssd_state_update_cuda.hpp"
+#include "backends/hip/ssd_scan_mfma.hpp"
 #include "ops/ssd_scan/ssd_scan_impl.hpp"
 #include "ops/ssd_scan/ssd_scan_kokkos.hpp"
 #include "ops/ssd_scan/ssd_state_update_kokkos.hpp"
@@ -13,6 +14,9 @@ std::span<const Implementation<SsdScanArgs>> ssd_scan_impls() {
 #if OPHIS_HAS_CUDA
     Implementation<SsdScanArgs>{"cuda_sm90", ssd_scan_cuda::why_not_sm90, ssd_scan_cuda::run_sm90, true},
         Implementation<SsdScanArgs>{"cuda_sm80", ssd_scan_cuda::why_not_sm80, ssd_scan_cuda::run_sm80, true},
+#endif
+#if OPHIS_HAS_HIP
+        Implementation<SsdScanArgs>{"mfma", ssd_scan_mfma::why_not, ssd_scan_mfma::run, true},
 #endif
         Implementation<SsdScanArgs>{"kokkos", takes_everything, ssd_scan_kokkos::forward},
   };

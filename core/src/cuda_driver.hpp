@@ -5,7 +5,7 @@
 
 namespace ophis::gpu {
 
-/// Called by gpu_cuda.cu so that a linker takes these definitions along from a static library.
+/// Called by gpu_runtime.cpp so that a linker takes these definitions along from a static library.
 void provide_driver_functions() noexcept;
 
 }  // namespace ophis::gpu

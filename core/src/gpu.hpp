@@ -1,5 +1,5 @@
-// What core asks of a GPU's runtime. gpu_cuda.cu implements it for NVIDIA, gpu_none.cpp where a build has the
-// CPU only. `index` numbers the devices of the process.
+// What core asks of a GPU's runtime. gpu_runtime.cpp implements it for NVIDIA and AMD, gpu_none.cpp where a
+// build has the CPU only. `index` numbers the devices of the process.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +9,9 @@
 
 namespace ophis::gpu {
 
-/// A cudaStream_t.
+/// A cudaStream_t or hipStream_t.
 using Stream = void*;
-/// A cudaGraphExec_t.
+/// A cudaGraphExec_t or hipGraphExec_t.
 using GraphHandle = void*;
 
 /// The kind of GPU that this build is for; cpu if for none.
@@ -46,7 +46,8 @@ void synchronize(Stream stream, int index);
 void copy(void* to, const void* from, std::size_t bytes, Stream stream, int index);
 void fill_with_zeros(void* to, std::size_t bytes, Stream stream, int index);
 
-/// A mark in a stream that the host can wait for: a cudaEvent_t. Only marks made for timing have a time.
+/// A mark in a stream that the host can wait for: a cudaEvent_t or hipEvent_t. Only marks made for timing
+/// have a time.
 using Event = void*;
 Event create_event(int index, bool timing = false);
 void destroy_event(Event event) noexcept;

@@ -61,7 +61,7 @@ void add_json_option(CLI::App& command, bool& json) {
 void ComputeOptions::add_to(CLI::App& command) {
   command
       .add_option("--device", device,
-                  "Where to compute: cpu; cuda or cuda:N where the program was built for it")
+                  "Where to compute: cpu; cuda, cuda:N, hip or hip:N where the program was built for it")
       ->check(accepted_by(parse_device, ""))
       ->capture_default_str();
   command.add_option("--threads", threads, "CPU threads (default: OMP_NUM_THREADS, or one a core)")

@@ -69,4 +69,16 @@ void from_dense_float32(ExecContext& exec, const Tensor& dense, const Tensor& to
   });
 }
 
+bool has_aligned_rows(const Tensor& tensor, std::int64_t bytes) {
+  if (!tensor) return true;
+  const std::int64_t count = bytes / static_cast<std::int64_t>(size_of(tensor.dtype()));
+  bool aligned = tensor.stride(-1) == 1 &&
+                 reinterpret_cast<std::uintptr_t>(tensor.raw()) % static_cast<std::uintptr_t>(bytes) == 0;
+  for (int axis = 0; axis < tensor.rank() - 1; ++axis) {
+    aligned = aligned &&
+              (tensor.extent(axis) == 1 || (tensor.stride(axis) > 0 && tensor.stride(axis) % count == 0));
+  }
+  return aligned;
+}
+
 }  // namespace ophis

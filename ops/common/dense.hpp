@@ -27,4 +27,8 @@ void with_float32_states(ExecContext& exec, const Args& args, Run&& run) {
   from_dense_float32(exec, with_float32.final_states, args.final_states);
 }
 
+/// Whether rows of the innermost axis can be read so many bytes at a time; true of a tensor that is not
+/// given.
+bool has_aligned_rows(const Tensor& tensor, std::int64_t bytes);
+
 }  // namespace ophis

@@ -29,7 +29,10 @@ class RowShape {
   KOKKOS_INLINE_FUNCTION std::int64_t length() const { return m_length; }
   KOKKOS_INLINE_FUNCTION RowIndex operator[](std::int64_t row) const {
     RowIndex index;
-    for (int i = m_axes - 1; i > 0; --i) {
+    // Constant bounds, so that a GPU keeps the index in registers.
+    OPHIS_UNROLL
+    for (int i = RowIndex::max_axes - 1; i > 0; --i) {
+      if (i >= m_axes) continue;
       index.axis[i] = row % m_extents[i];
       row /= m_extents[i];
     }
@@ -81,6 +84,7 @@ class Rows {
   KOKKOS_INLINE_FUNCTION Row operator[](const RowIndex& index) const {
     if (m_data == nullptr) return {};
     char* data = m_data;
+    OPHIS_UNROLL
     for (int i = 0; i < RowIndex::max_axes; ++i) data += index.axis[i] * m_bytes[i];
     return {data, m_stride};
   }

@@ -10,6 +10,8 @@
 
 #include "ophis/core/buffer.hpp"
 #include "ophis/ops/parity.hpp"
+#include "ophis/ops/selective_scan.hpp"
+#include "ophis/ops/ssd_scan.hpp"
 #include "ops/common/implementation.hpp"
 
 namespace ophis::parity {
@@ -131,6 +133,10 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
     }
   }
 }
+
+/// The problems of two ops, for kernels that no device here runs.
+std::vector<Problem<SelectiveScanArgs>> selective_scan_problems(TensorPool& pool, DType dtype);
+std::vector<Problem<SsdScanArgs>> ssd_scan_problems(TensorPool& pool, DType dtype);
 
 // One function an op, in ops/<op>/<op>_parity.cpp; the list of them is in parity.cpp.
 void check_activation(ExecContext& exec, const Report& report);

@@ -215,14 +215,15 @@ Problem<SelectiveStateUpdateArgs> make_update_problem(TensorPool& pool, DType dt
 
 }  // namespace
 
+std::vector<Problem<SelectiveScanArgs>> selective_scan_problems(TensorPool& pool, DType dtype) {
+  std::vector<Problem<SelectiveScanArgs>> problems;
+  for (const Case& c : cases) problems.push_back(make_problem(pool, dtype, c));
+  return problems;
+}
+
 void check_selective_scan(ExecContext& exec, const Report& report) {
-  const auto make_problems = [](TensorPool& pool, DType dtype) {
-    std::vector<Problem<SelectiveScanArgs>> problems;
-    for (const Case& c : cases) problems.push_back(make_problem(pool, dtype, c));
-    return problems;
-  };
   check_op("selective_scan", exec, selective_scan_impls(), selective_scan_reference, selective_scan,
-           make_problems, report);
+           selective_scan_problems, report);
 }
 
 void check_selective_state_update(ExecContext& exec, const Report& report) {

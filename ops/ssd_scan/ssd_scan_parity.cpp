@@ -59,6 +59,15 @@ const Case cases[] = {
     {"dstate 64", 2, 66, 3, 64, 1, 64, 256, {.D = true, .bias = true, .aligned_slices = true}},
     {"one aligned position", 2, 1, 3, 64, 1, 128, 256, {.D = true, .bias = true, .states = true}},
     {"seqlen 300", 1, 300, 1, 64, 1, 128, 256, {.z = true, .bias = true, .states = true}},
+    {"headdim 128",
+     1,
+     70,
+     2,
+     128,
+     1,
+     64,
+     256,
+     {.D = true, .z = true, .states = true, .aligned_slices = true}},
     {"seq_idx", 2, 200, 2, 20, 1, 16, 64, {.D = true, .states = true, .seq_idx = true, .slices = true}},
     {"cu_seqlens", 1, 230, 4, 20, 2, 16, 64, {.z = true, .bias = true, .states = true, .varlen = true}},
 };
@@ -152,13 +161,14 @@ Problem<SsdStateUpdateArgs> make_update_problem(TensorPool& pool, DType dtype, s
 
 }  // namespace
 
+std::vector<Problem<SsdScanArgs>> ssd_scan_problems(TensorPool& pool, DType dtype) {
+  std::vector<Problem<SsdScanArgs>> problems;
+  for (const Case& c : cases) problems.push_back(make_problem(pool, dtype, c));
+  return problems;
+}
+
 void check_ssd_scan(ExecContext& exec, const Report& report) {
-  const auto make_problems = [](TensorPool& pool, DType dtype) {
-    std::vector<Problem<SsdScanArgs>> problems;
-    for (const Case& c : cases) problems.push_back(make_problem(pool, dtype, c));
-    return problems;
-  };
-  check_op("ssd_scan", exec, ssd_scan_impls(), ssd_scan_reference, ssd_scan, make_problems, report);
+  check_op("ssd_scan", exec, ssd_scan_impls(), ssd_scan_reference, ssd_scan, ssd_scan_problems, report);
 }
 
 void check_ssd_state_update(ExecContext& exec, const Report& report) {

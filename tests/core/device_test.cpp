@@ -136,7 +136,8 @@ TEST_CASE("an op refuses tensors of another device") {
   RmsNormArgs args;
   args.x = host.uniform(DType::float32, {2, 8}, -1, 1);
   args.out = host.poisoned(DType::float32, {2, 8});
-  test::expect_error(ErrorCode::invalid_argument, {"rms_norm", "cpu", "cuda"}, [&] { rms_norm(exec, args); });
+  test::expect_error(ErrorCode::invalid_argument, {"rms_norm", "cpu", to_string(test::device().type)},
+                     [&] { rms_norm(exec, args); });
 }
 
 // By itself, since the process cannot use the device any more: --no-skip --test-case="a failed kernel*".
@@ -151,7 +152,7 @@ TEST_CASE("a failed kernel is an error of the next fence, and the CPU can still 
     embedding(exec, {ids, Tensor(nowhere, DType::float32, {2, 8}, test::device()), out});
     exec.fence();
   };
-  test::expect_error(ErrorCode::internal, {"CUDA", "a kernel has failed", "the CPU it can"}, fail);
+  test::expect_error(ErrorCode::internal, {"a kernel has failed", "the CPU it can"}, fail);
 
   ExecContext cpu;
   parity::TensorPool host(2);

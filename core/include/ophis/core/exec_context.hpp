@@ -25,7 +25,8 @@ class ExecContext {
  public:
   /// Throws Error(unsupported) for a device that cannot be used.
   explicit ExecContext(Device device = Device::cpu());
-  /// On a GPU: works on a stream of the caller's (a cudaStream_t), which must outlive the context.
+  /// On a GPU: works on a stream of the caller's (a cudaStream_t or hipStream_t), which must outlive the
+  /// context.
   ExecContext(Device device, void* native_stream);
   ~ExecContext();
   ExecContext(ExecContext&&) noexcept;
@@ -35,7 +36,7 @@ class ExecContext {
   Device device() const noexcept;
   /// Scratch memory on the device, which grows to what the ops need.
   Workspace& workspace() noexcept;
-  /// The cudaStream_t of a context on a GPU, nullptr on the CPU.
+  /// The cudaStream_t or hipStream_t of a context on a GPU, nullptr on the CPU.
   void* native_stream() const noexcept;
 
   /// Waits until all work given to this context is done. Throws Error(internal) if some of it failed.

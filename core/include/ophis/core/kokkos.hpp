@@ -18,6 +18,20 @@ using HostExecSpace = Kokkos::DefaultHostExecutionSpace;
 #define OPHIS_HAS_GPU
 using GpuExecSpace = Kokkos::Cuda;
 using NativeStream = cudaStream_t;
+#elif defined(KOKKOS_ENABLE_HIP)
+#define OPHIS_HAS_GPU
+using GpuExecSpace = Kokkos::HIP;
+using NativeStream = hipStream_t;
+#endif
+
+/// How many threads the blocks of a kernel may have; 0: whatever Kokkos takes. AMD's compiler makes the
+/// registers of a thread few enough for it, and would spill some for the 1024 threads that it assumes
+/// otherwise.
+template <class ExecSpace>
+inline constexpr unsigned int max_block_threads = 0;
+#if defined(KOKKOS_ENABLE_HIP)
+template <>
+inline constexpr unsigned int max_block_threads<Kokkos::HIP> = 256;
 #endif
 
 /// What only this bridge may see of an ExecContext.
@@ -77,8 +91,9 @@ namespace detail {
 /// through constant memory, and right in a recorded graph.
 template <class Schedule, class ExecSpace>
 auto range(const ExecSpace& space, std::int64_t count) {
-  const Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Schedule>, Kokkos::IndexType<std::int64_t>> policy(
-      space, 0, count);
+  using Bounds = Kokkos::LaunchBounds<max_block_threads<ExecSpace>>;
+  const Kokkos::RangePolicy<ExecSpace, Kokkos::Schedule<Schedule>, Kokkos::IndexType<std::int64_t>, Bounds>
+      policy(space, 0, count);
   return Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight);
 }
 

@@ -6,3 +6,17 @@
 #else
 #define OPHIS_INLINE_FUNCTION inline __attribute__((always_inline))
 #endif
+
+// Whether the compiler is making code for a GPU, from a source that it also compiles for the CPU.
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+#define OPHIS_ON_GPU 1
+#else
+#define OPHIS_ON_GPU 0
+#endif
+
+// Before a loop whose trip count is known: no loop remains, and arrays that it indexes can be registers.
+#if defined(__CUDACC__) || defined(__clang__)
+#define OPHIS_UNROLL _Pragma("unroll")
+#else
+#define OPHIS_UNROLL
+#endif

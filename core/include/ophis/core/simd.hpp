@@ -48,6 +48,15 @@ struct VectorOf<Lane, 1> {
 template <class Lane, int W>
 using Vector = typename VectorOf<Lane, W>::type;
 
+/// std::memcpy, which clang has for the host only.
+OPHIS_INLINE_FUNCTION void copy_bytes(void* to, const void* from, std::size_t bytes) {
+#if defined(__clang__)
+  __builtin_memcpy(to, from, bytes);
+#else
+  std::memcpy(to, from, bytes);
+#endif
+}
+
 template <int W>
 inline constexpr bool is_scalar = std::is_same_v<Vector<float, W>, float>;
 
@@ -106,8 +115,8 @@ OPHIS_INLINE_FUNCTION float reduce(Pack<W> a, F f) {
     return a.v;
   } else {
     Pack<W / 2> low, high;
-    std::memcpy(&low, &a, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&a) + sizeof low, sizeof high);
+    detail::copy_bytes(&low, &a, sizeof low);
+    detail::copy_bytes(&high, reinterpret_cast<const char*>(&a) + sizeof low, sizeof high);
     return reduce(f(low, high), f);
   }
 }
@@ -172,7 +181,7 @@ OPHIS_INLINE_FUNCTION void prefetch([[maybe_unused]] const void* address) {
 template <int W, class T>
 OPHIS_INLINE_FUNCTION Pack<W> load(const T* from) {
   detail::Vector<detail::StorageBits<T>, W> bits;
-  std::memcpy(&bits, from, sizeof bits);
+  detail::copy_bytes(&bits, from, sizeof bits);
   return detail::unpack<T, W>(bits);
 }
 
@@ -181,9 +190,9 @@ template <int W, class T>
 OPHIS_INLINE_FUNCTION Pack<W> load(const T* from, std::int64_t stride, int count) {
   if (stride == 1 && count == W) return load<W>(from);
   detail::StorageBits<T> lanes[W] = {};
-  for (int i = 0; i < count; ++i) std::memcpy(&lanes[i], from + i * stride, sizeof(T));
+  for (int i = 0; i < count; ++i) detail::copy_bytes(&lanes[i], from + i * stride, sizeof(T));
   detail::Vector<detail::StorageBits<T>, W> bits;
-  std::memcpy(&bits, lanes, sizeof bits);
+  detail::copy_bytes(&bits, lanes, sizeof bits);
   return detail::unpack<T, W>(bits);
 }
 
@@ -191,7 +200,7 @@ OPHIS_INLINE_FUNCTION Pack<W> load(const T* from, std::int64_t stride, int count
 template <class T, int W>
 OPHIS_INLINE_FUNCTION void store(T* to, Pack<W> value) {
   const auto bits = detail::pack_bits<T>(value);
-  std::memcpy(to, &bits, sizeof bits);
+  detail::copy_bytes(to, &bits, sizeof bits);
 }
 
 /// Writes the first `count` lanes, `stride` elements apart.
@@ -200,8 +209,8 @@ OPHIS_INLINE_FUNCTION void store(T* to, std::int64_t stride, int count, Pack<W> 
   if (stride == 1 && count == W) return store(to, value);
   const auto bits = detail::pack_bits<T>(value);
   detail::StorageBits<T> lanes[W];
-  std::memcpy(lanes, &bits, sizeof bits);
-  for (int i = 0; i < count; ++i) std::memcpy(to + i * stride, &lanes[i], sizeof(T));
+  detail::copy_bytes(lanes, &bits, sizeof bits);
+  for (int i = 0; i < count; ++i) detail::copy_bytes(to + i * stride, &lanes[i], sizeof(T));
 }
 
 }  // namespace ophis

@@ -1,8 +1,6 @@
 // A product is described, and its algorithm looked for, once per shape, dtype and alignment; the descriptions
 // are kept. Arithmetic is float32: no TF32.
-#include "backends/cuda/linear_cublaslt.hpp"
-
-#include <cublasLt.h>
+#include "backends/gpu/linear_blaslt.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -10,29 +8,28 @@
 #include <mutex>
 #include <tuple>
 
-#include "ophis/core/cuda.hpp"
+#include "backends/gpu/blaslt.hpp"
 
-namespace ophis::linear_cublaslt {
+namespace ophis::linear_blaslt {
 namespace {
 
 constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
 
-void check(cublasStatus_t status, const char* action) {
-  if (status == CUBLAS_STATUS_SUCCESS) [[likely]]
+void check(blaslt::Status status, const char* action) {
+  if (status == blaslt::success) [[likely]]
     return;
-  const ErrorCode code =
-      status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::out_of_memory : ErrorCode::internal;
-  fail(code, "linear: cuBLASLt: ", action, ": ", cublasLtGetStatusString(status));
+  const ErrorCode code = status == blaslt::alloc_failed ? ErrorCode::out_of_memory : ErrorCode::internal;
+  fail(code, "linear: ", blaslt::name, ": ", action, ": ", blaslt::describe(status));
 }
 
-cudaDataType_t to_cuda(DType dtype) {
+blaslt::DataType data_type(DType dtype) {
   switch (dtype) {
     case DType::bfloat16:
-      return CUDA_R_16BF;
+      return blaslt::r_16bf;
     case DType::float16:
-      return CUDA_R_16F;
+      return blaslt::r_16f;
     default:
-      return CUDA_R_32F;
+      return blaslt::r_32f;
   }
 }
 
@@ -60,93 +57,85 @@ struct Key {
 class Layout {
  public:
   Layout(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t ld) {
-    check(cublasLtMatrixLayoutCreate(&m_layout, to_cuda(dtype), static_cast<std::uint64_t>(rows),
-                                     static_cast<std::uint64_t>(columns), std::max(rows, ld)),
+    check(blaslt::layout_create(&m_layout, data_type(dtype), static_cast<std::uint64_t>(rows),
+                                static_cast<std::uint64_t>(columns), std::max(rows, ld)),
           "describing a matrix");
   }
-  ~Layout() { cublasLtMatrixLayoutDestroy(m_layout); }
+  ~Layout() { blaslt::layout_destroy(m_layout); }
   Layout(const Layout&) = delete;
   Layout& operator=(const Layout&) = delete;
-  operator cublasLtMatrixLayout_t() const { return m_layout; }
+  operator blaslt::MatrixLayout() const { return m_layout; }
 
  private:
-  cublasLtMatrixLayout_t m_layout = nullptr;
+  blaslt::MatrixLayout m_layout = nullptr;
 };
 
-/// One product. cuBLASLt's matrices are column-major: out^T (out, rows) = weight (in, out)^T x^T (in, rows).
+/// One product. The library's matrices are column-major: out^T (out, rows) = weight (in, out)^T x^T (in,
+/// rows).
 class Product {
  public:
-  Product(cublasLtHandle_t handle, const Key& key)
+  Product(blaslt::Handle handle, const Key& key)
       : m_weight(key.dtype, key.shape.in_features, key.shape.out_features, key.shape.ldw),
         m_x(key.dtype, key.shape.in_features, key.shape.rows, key.shape.ldx),
         m_out(key.out_dtype, key.shape.out_features, key.shape.rows, key.shape.ldout) {
-    check(cublasLtMatmulDescCreate(&m_operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing the product");
-    const cublasOperation_t transposed = CUBLAS_OP_T;
-    set(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
+    check(blaslt::desc_create(&m_operation, blaslt::compute_32f, blaslt::r_32f), "describing the product");
+    const blaslt::Operation transposed = blaslt::op_t;
+    set(blaslt::desc_transa, transposed);
     if (key.bias) {
-      const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+      const blaslt::Epilogue epilogue = blaslt::epilogue_bias;
+      set(blaslt::desc_epilogue, epilogue);
     }
     choose_algorithm(handle, key);
   }
-  ~Product() { cublasLtMatmulDescDestroy(m_operation); }
+  ~Product() { blaslt::desc_destroy(m_operation); }
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;
 
   /// Not safe for two threads at once where there is a bias, whose address the description holds.
-  void run(cublasLtHandle_t handle, ExecContext& exec, const LinearArgs& args) {
+  void run(blaslt::Handle handle, ExecContext& exec, const LinearArgs& args) {
     if (args.bias) {
       const void* const bias = args.bias.raw();
-      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+      set(blaslt::desc_bias_pointer, bias);
     }
     const Workspace::Scope scope(exec.workspace());
     void* const workspace = exec.workspace().take<char>(static_cast<std::int64_t>(workspace_bytes));
     const float one = 1.0f, old = args.accumulate ? 1.0f : 0.0f;
-    check(cublasLtMatmul(handle, m_operation, &one, args.weight.raw(), m_weight, args.x.raw(), m_x, &old,
+    check(blaslt::matmul(handle, m_operation, &one, args.weight.raw(), m_weight, args.x.raw(), m_x, &old,
                          args.out.raw(), m_out, args.out.raw(), m_out, &m_algorithm, workspace,
-                         workspace_bytes, cuda::stream(exec)),
+                         workspace_bytes, gpu::stream(exec)),
           "multiplying");
   }
 
  private:
   template <class T>
-  void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
-    check(cublasLtMatmulDescSetAttribute(m_operation, attribute, &value, sizeof value),
-          "describing the product");
+  void set(blaslt::MatmulDescAttributes attribute, const T& value) {
+    check(blaslt::desc_set(m_operation, attribute, &value, sizeof value), "describing the product");
   }
 
-  void choose_algorithm(cublasLtHandle_t handle, const Key& key) {
-    cublasLtMatmulPreference_t preference = nullptr;
-    check(cublasLtMatmulPreferenceCreate(&preference), "choosing an algorithm");
-    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
-      cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value);
-    };
-    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key.alignment[0]);
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key.alignment[1]);
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.alignment[2]);
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key.alignment[2]);
-    // Sums in the output's 16-bit dtype would round partial sums.
-    const std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reductions);
-    cublasLtMatmulHeuristicResult_t result;
+  void choose_algorithm(blaslt::Handle handle, const Key& key) {
+    blaslt::MatmulPreference preference = nullptr;
+    check(blaslt::preference_create(&preference), "choosing an algorithm");
+    blaslt::preference_set(preference, blaslt::pref_max_workspace_bytes, &workspace_bytes,
+                           sizeof workspace_bytes);
+    blaslt::prefer_accurate(preference, key.alignment);
+    blaslt::MatmulHeuristicResult result;
     int found = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, m_operation, m_weight, m_x, m_out,
-                                                                 m_out, preference, 1, &result, &found);
-    cublasLtMatmulPreferenceDestroy(preference);
-    check(found > 0 ? status : CUBLAS_STATUS_NOT_SUPPORTED, "choosing an algorithm");
+    const blaslt::Status status = blaslt::algo_get_heuristic(handle, m_operation, m_weight, m_x, m_out, m_out,
+                                                             preference, 1, &result, &found);
+    blaslt::preference_destroy(preference);
+    check(found > 0 ? status : blaslt::not_supported, "choosing an algorithm");
     m_algorithm = result.algo;
   }
 
   Layout m_weight, m_x, m_out;
-  cublasLtMatmulDesc_t m_operation = nullptr;
-  cublasLtMatmulAlgo_t m_algorithm;
+  blaslt::MatmulDesc m_operation = nullptr;
+  blaslt::MatmulAlgo m_algorithm;
 };
 
 /// The handle and the products of all devices. Never destroyed: the driver may be gone when the program ends.
 struct Library {
   std::mutex mutex;
-  std::map<int, cublasLtHandle_t> handles;
+  std::map<int, blaslt::Handle> handles;
   std::map<Key, Product> products;
 };
 
@@ -158,7 +147,7 @@ Library& library() {
 }  // namespace
 
 const char* why_not(Device device, const LinearArgs& args) {
-  if (device.type != DeviceType::cuda) return "it runs on CUDA devices only";
+  if (device.type != blaslt::device_type) return "it runs on GPUs only";
   if (args.bias && (args.out.dtype() != DType::float32 || args.bias.dtype() != DType::float32 ||
                     !args.bias.is_contiguous()))
     return "it adds a bias to a float32 output only, and a dense float32 one";
@@ -171,7 +160,7 @@ const char* why_not(Device device, const LinearArgs& args) {
 }
 
 void run(ExecContext& exec, const LinearArgs& args) {
-  cuda::stream(exec);  // makes the device current
+  gpu::stream(exec);  // makes the device current
   const Key key{exec.device().index,
                 linear_shape(args),
                 args.x.dtype(),
@@ -180,11 +169,11 @@ void run(ExecContext& exec, const LinearArgs& args) {
                 {alignment_of(args.weight.raw()), alignment_of(args.x.raw()), alignment_of(args.out.raw())}};
   Library& all = library();
   const std::lock_guard lock(all.mutex);
-  cublasLtHandle_t& handle = all.handles[key.device];
-  if (handle == nullptr) check(cublasLtCreate(&handle), "starting");
+  blaslt::Handle& handle = all.handles[key.device];
+  if (handle == nullptr) check(blaslt::create(&handle), "starting");
   auto found = all.products.find(key);
   if (found == all.products.end()) found = all.products.try_emplace(key, handle, key).first;
   found->second.run(handle, exec, args);
 }
 
-}  // namespace ophis::linear_cublaslt
+}  // namespace ophis::linear_blaslt
