@@ -123,16 +123,14 @@ OPHIS_INLINE_FUNCTION void for_each_of_d(FragmentD<Instruction>& d, const F& f) 
 template <class Instruction>
 constexpr bool sums_are_factors() {
   using I = Instruction;
-  if (I::d_count % I::a_count != 0 || I::a_count != I::b_count) return false;
-  for (int lane = 0; lane < I::lanes; ++lane) {
-    for (int i = 0; i < I::d_count; ++i) {
-      const MatrixPlace d = I::d(lane, i), a = I::a(lane, i % I::a_count), b = I::b(lane, i % I::b_count);
-      const int first = i / I::a_count * I::K;
-      if (d != MatrixPlace{first + a.column, a.row} || d != MatrixPlace{first + b.row, b.column})
-        return false;
-    }
+  bool same = I::d_count % I::a_count == 0 && I::a_count == I::b_count;
+  for (int item = 0; same && item < I::lanes * I::d_count; ++item) {
+    const int lane = item / I::d_count, element = item % I::d_count, first = element / I::a_count * I::K;
+    const MatrixPlace d = I::d(lane, element);
+    const MatrixPlace a = I::a(lane, element % I::a_count), b = I::b(lane, element % I::b_count);
+    same = d == MatrixPlace{first + a.column, a.row} && d == MatrixPlace{first + b.row, b.column};
   }
-  return true;
+  return same;
 }
 
 /// The rows of d from step * K on, rounded to T: transposed they are a factor a, as they are a factor b. No
@@ -253,9 +251,15 @@ OPHIS_INLINE_FUNCTION void multiply_add(FragmentD<Instruction>& d, const Fragmen
 #if !OPHIS_ON_GPU
   detail::model_multiply_add<Instruction, T>(d, a, b);
 #elif defined(__HIP_DEVICE_COMPILE__)
-  detail::mfma<Instruction, T>(d.of_lane(0), a.of_lane(0), b.of_lane(0));
+  if constexpr (Instruction::lanes == 64)
+    detail::mfma<Instruction, T>(d.of_lane(0), a.of_lane(0), b.of_lane(0));
+  else
+    __builtin_trap();
 #else
-  detail::mma_sync<T>(d.of_lane(0), a.of_lane(0), b.of_lane(0));
+  if constexpr (std::is_same_v<Instruction, MmaSync16x8x16>)
+    detail::mma_sync<T>(d.of_lane(0), a.of_lane(0), b.of_lane(0));
+  else
+    __trap();
 #endif
 }
 
