@@ -15,7 +15,7 @@
 #endif
 
 // Before a loop whose trip count is known: no loop remains, and arrays that it indexes can be registers.
-#if defined(__CUDACC__) || defined(__clang__)
+#if defined(__CUDA_ARCH__) || defined(__clang__)
 #define OPHIS_UNROLL _Pragma("unroll")
 #else
 #define OPHIS_UNROLL
