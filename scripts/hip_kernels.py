@@ -28,7 +28,8 @@ LDS_BYTES = 64 * 1024
 # Ops whose implementations call other ops and have no kernel of their own.
 COMPOSED = {"norm_linear"}
 # (part of a kernel's name, why): kernels that index an array of theirs in a way that registers cannot be.
-MAY_USE_SCRATCH = ()
+MAY_USE_SCRATCH = (("ophis::selective_scan_kokkos::Scan<", "the inputs, B and C of a tile of positions"),
+                   ("ophis::ssd_scan_kokkos::Scan<", "the decays of a block of positions"))
 TOOLS = Path(os.environ.get("ROCM_PATH") or "/opt/rocm") / "llvm/bin"
 MAGIC = b"__CLANG_OFFLOAD_BUNDLE__"
 FIELDS = {"vgpr_count": "vgprs", "vgpr_spill_count": "spills", "agpr_count": "agprs", "sgpr_count": "sgprs", "wavefront_size": "wave",
@@ -77,7 +78,7 @@ def demangle(symbols):
 
 def short_name(name):
     """The functor or kernel, without Kokkos around it and without its arguments: selective_scan_kokkos::Scan."""
-    match = re.search(r"ParallelFor<ophis::([\w:]+)", name) or re.search(r"ophis::([\w:]+(?:\(anonymous namespace\)::\w+)?)", name)
+    match = re.search(r"(?:ParallelFor|run_block)<ophis::([\w:]+)", name) or re.search(r"ophis::([\w:]+(?:\(anonymous namespace\)::\w+)?)", name)
     short = match.group(1) if match else name.split("(")[0]
     return short.replace("(anonymous namespace)::", "").removeprefix("detail::")
 
@@ -114,6 +115,8 @@ def check(label, arch, kernels, names):
             yield f"{where}: {kernel['lds']} bytes of LDS"
         if kernel["scratch"] and not any(part in name for part, _ in MAY_USE_SCRATCH):
             yield f"{where}: {kernel['scratch']} bytes of scratch"
+        if kernel["spills"]:
+            yield f"{where}: {kernel['spills']} registers spilled"
 
 
 def table(rows):
