@@ -107,15 +107,13 @@ Command add_bench_generation(CLI::App& bench) {
   const auto options = std::make_shared<Options>();
   CLI::App* const command = bench.add_subcommand(
       "generation", "Time generation from prompt to last token, as mamba_ssm's benchmark script does");
-  CLI::Option* const model =
-      command->add_option("--model,--model-name", options->model.name,
-                          "A model's folder, or a bundled model: mamba-tiny, mamba2-tiny (default)");
+  options->model.add_to(*command, "--model,--model-name");
   command
       ->add_option("--shape", options->shape,
                    fmt::format("Instead: a published model's shape, with random weights: {}",
                                fmt::join(published_model_names(), ", ")))
       ->check(CLI::IsMember(published_model_names()).description(""))
-      ->excludes(model);
+      ->excludes("--model");
   options->tokenizer.add_to(*command);
   command->add_option("--prompt", options->prompt, "A text to continue (default: random tokens)");
   add_count(*command, "--promptlen", options->prompt_length, "Random tokens, without --prompt");

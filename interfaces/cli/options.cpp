@@ -101,8 +101,8 @@ void StateDTypeOption::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
-void ModelOption::add_to(CLI::App& command) {
-  command.add_option("--model", name,
+void ModelOption::add_to(CLI::App& command, const char* flag) {
+  command.add_option(flag, name,
                      "Folder with config.json, weights and tokenizer.json; a bundled model: mamba-tiny, "
                      "mamba2-tiny (default); or a model of the Hugging Face hub, as OWNER/NAME");
   command.add_option("--revision", revision,

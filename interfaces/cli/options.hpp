@@ -54,7 +54,8 @@ std::filesystem::path resolve_with_progress(const std::string& name, ResolveOpti
 struct ModelOption {
   std::string name, revision;
 
-  void add_to(CLI::App& command);
+  /// `flag`: how the option is called, as CLI11 takes it.
+  void add_to(CLI::App& command, const char* flag = "--model");
   /// The folder as given, the bundled model of that name, or the model of that id on the hub, whose files are
   /// downloaded if they are not in the cache; without --model the default bundled one. Throws as
   /// resolve_model.
