@@ -9,11 +9,10 @@ import argparse
 import statistics
 import time
 
+import ophis.torch
 import torch
 import transformers
 from transformers import Mamba2Config, Mamba2ForCausalLM, MambaConfig, MambaForCausalLM
-
-import ophis.torch
 
 
 def make_model(name, layers):
@@ -25,10 +24,13 @@ def make_model(name, layers):
                                           **shape)).eval()
 
 
+clock = time.perf_counter
+
+
 def timed(work):
-    start = time.perf_counter()
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def alternate(work, runs):
@@ -73,11 +75,17 @@ def main():
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of the processor, for a busy machine; with one thread")
     options = parser.parse_args()
+    if options.cpu_time:
+        global clock
+        clock = time.process_time
+        torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     transformers.logging.set_verbosity_error()
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, ophis {ophis.__version__}, "
-          f"{torch.get_num_threads()} threads, float32, {options.layers} layers; medians of {options.runs}")
+          f"{torch.get_num_threads()} threads, float32, {options.layers} layers; medians of {options.runs}"
+          + (", seconds of the processor" if options.cpu_time else ""))
     for name in options.models:
         model = make_model(name, options.layers)
         for length in options.lengths:

@@ -138,8 +138,8 @@ def main():
     try:
         copy_suites(folder, to, options.device)
         os.chdir(to)
-        return pytest.main(["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--continue-on-collection-errors", *rest, "."],
-                           plugins=[Sample(options.sample)])
+        return pytest.main(["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--continue-on-collection-errors",
+                            *rest, "."], plugins=[Sample(options.sample)])
     finally:
         shutil.rmtree(to, ignore_errors=True)
 

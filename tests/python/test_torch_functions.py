@@ -257,7 +257,8 @@ def test_selective_state_update(heads, dtype, state_dtype):
         dt = torch.randn(batch, nheads).to(dtype)[..., None].expand(batch, nheads, dim)
         bias, D = torch.randn(nheads)[:, None].expand(nheads, dim), torch.randn(nheads)[:, None].expand(nheads, dim)
     else:
-        A, dt, bias, D = -torch.rand(*H, dim, dstate), torch.randn(batch, *H, dim).to(dtype), torch.randn(*H, dim), torch.randn(*H, dim)
+        A, dt = -torch.rand(*H, dim, dstate), torch.randn(batch, *H, dim).to(dtype)
+        bias, D = torch.randn(*H, dim), torch.randn(*H, dim)
     B, C = (torch.randn(batch, *((groups,) if H else ()), dstate).to(dtype) for _ in range(2))
     step = F.softplus(dt.float() + bias)[..., None]
     B_, C_ = ((M.repeat_interleave(nheads // groups, 1) if H else M).float()[..., None, :] for M in (B, C))
@@ -342,7 +343,8 @@ def test_ops_are_registered_rightly(name, inputs):
     """Schemas, fake kernels, autograd and tracing with symbolic shapes."""
     # The last check, of compiled gradients with symbolic shapes, takes a minute for the SSD scan's formula.
     checks = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
-    torch.library.opcheck(getattr(torch.ops.ophis, name).default, inputs(), test_utils=checks[:3] if name == "ssd_scan" else checks)
+    torch.library.opcheck(getattr(torch.ops.ophis, name).default, inputs(),
+                          test_utils=checks[:3] if name == "ssd_scan" else checks)
 
 
 def test_export():

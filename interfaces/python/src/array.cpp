@@ -72,7 +72,7 @@ Array to_array(nb::handle object, const char* name, bool is_written) {
 
 std::string library_of(nb::handle object) {
   const auto module = nb::cast<std::string>(object.type().attr("__module__"));
-  const std::string top = module.substr(0, module.find('.'));
+  std::string top = module.substr(0, module.find('.'));
   if (top == "numpy" || top == "torch" || top == "cupy") return top;
   return top == "jax" || top == "jaxlib" ? "jax" : "";
 }

@@ -1,5 +1,6 @@
 #include "interfaces/python/src/context.hpp"
 
+#include <bit>
 #include <memory>
 #include <vector>
 
@@ -25,7 +26,7 @@ ExecContext& context_on(Device device, std::optional<std::uintptr_t> stream) {
   for (const Entry& entry : contexts) {
     if (entry.stream == wanted && entry.exec->device() == device) return *entry.exec;
   }
-  auto exec = std::make_unique<ExecContext>(device, reinterpret_cast<void*>(wanted));
+  auto exec = std::make_unique<ExecContext>(device, std::bit_cast<void*>(wanted));
   return *contexts.emplace_back(Entry{wanted, std::move(exec)}).exec;
 }
 

@@ -67,8 +67,6 @@ NB_MODULE(_core, module) {
   bind_errors(module);
   module.def("devices", &devices, "The devices that can be used, the CPU first.");
   module.def("num_threads", &ophis::num_threads, "The number of CPU threads that ops use.");
-  module.def(
-      "set_num_threads", [](int count) { ophis::initialize({count}); }, "count"_a);
   module.def("empty", &empty, "like"_a, "shape"_a.none() = nb::none(), "dtype"_a.none() = nb::none(),
              "An uninitialised array of like's library, on its device.");
   module.def("shape_of", &shape_of, "array"_a);

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ophis import _core
 from ophis.ops._arrays import Array, empty, number_of_sequences, shape_of, stream_of
 
-
 INFINITY = float("inf")
 
 

@@ -5,8 +5,6 @@ torch.compile and torch.export take as they are; they are differentiable, by pla
 transformers, and code written for mamba_ssm and causal_conv1d, use them.
 """
 
-import torch  # before the library, so that both share its OpenMP runtime  # noqa: F401
-
 from ophis.torch._causal_conv1d import causal_conv1d_fn, causal_conv1d_update, causal_conv1d_varlen_states
 from ophis.torch._install import install, uninstall
 from ophis.torch._mamba import Mamba

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ophis.torch._library import define
 
-
 ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "gelu": F.gelu, "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
                "relu": F.relu, "sigmoid": F.sigmoid, "tanh": F.tanh}
 """Those of the convolution, by Hugging Face's names."""

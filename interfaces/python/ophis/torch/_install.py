@@ -54,7 +54,8 @@ def _transformers_modules() -> list[ModuleType]:
     if is_old:
         for name in ("mamba", "mamba2"):
             importlib.import_module(f"transformers.models.{name}.modeling_{name}")
-    return [module for name, module in list(sys.modules.items()) if name.startswith("transformers.models.") and ".modeling_" in name]
+    return [module for name, module in list(sys.modules.items())
+            if name.startswith("transformers.models.") and ".modeling_" in name]
 
 
 def _set(owner: Any, name: str, value: Any) -> None:

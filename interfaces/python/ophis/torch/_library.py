@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch.utils.dlpack import to_dlpack
 
-from ophis import _core
 from ophis.errors import InvalidArgumentError
 
 _library = torch.library.Library("ophis", "DEF")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ophis import _core
 from ophis.torch import _formulas
@@ -56,16 +56,12 @@ def layer_norm_fn(x, weight, bias, residual=None, x1=None, weight1=None, bias1=N
             masks = [torch.rand(shape, device=x.device) > dropout_p for _ in parts] + [None] * (2 - len(parts))
             parts = [part * mask / (1.0 - dropout_p) for part, mask in zip(parts, masks)]
         total = sum(parts) if residual is None else sum(parts) + residual.float()
-        norm = lambda w, b: _norm(total, w, b, None, None, eps, is_rms_norm, True, 0, None)[0].to(dtype)  # noqa: E731
-        y, before = norm(weight, bias), total.to(residual_dtype)
+        norm = lambda w, b: (_norm(total, w, b, None, None, eps, is_rms_norm, True, 0, None)[0].to(dtype),  # noqa: E731
+                             total.to(residual_dtype))
     else:
         norm = lambda w, b: _norm(x, w, b, residual, None, eps, is_rms_norm, True, 0, residual_dtype)  # noqa: E731
-        y, before = norm(weight, bias)
-        if weight1 is not None:
-            norm = lambda w, b: _norm(x, w, b, residual, None, eps, is_rms_norm, True, 0, residual_dtype)[0]  # noqa: E731
-    outputs = [y]
-    if weight1 is not None:
-        outputs.append(norm(weight1, bias1))
+    y, before = norm(weight, bias)
+    outputs = [y] if weight1 is None else [y, norm(weight1, bias1)[0]]
     if prenorm:
         outputs.append(before)
     if return_dropout_mask:
