@@ -14,8 +14,9 @@
 #define OPHIS_ON_GPU 0
 #endif
 
-// Before a loop whose trip count is known: no loop remains, and arrays that it indexes can be registers.
-#if defined(__CUDA_ARCH__) || defined(__clang__)
+// Before a loop of a GPU's code whose trip count is known: no loop remains, and arrays that it indexes can be
+// registers.
+#if OPHIS_ON_GPU
 #define OPHIS_UNROLL _Pragma("unroll")
 #else
 #define OPHIS_UNROLL
