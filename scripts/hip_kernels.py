@@ -9,7 +9,7 @@ architecture that a build is configured for (CMAKE_HIP_ARCHITECTURES):
 - every op of cmake/OphisOps.cmake has kernels, in the object file of its list of implementations;
 - so does every source of backends/hip;
 - all kernels are for waves of 64 lanes, and use at most 64 KiB of shared memory (LDS);
-- no kernel uses scratch memory, where registers are spilled to, but those in MAY_USE_SCRATCH.
+- no kernel uses scratch memory, where registers are spilled to, but those in MAY_USE_SCRATCH and MAY_SPILL.
 
 Needs ROCm's llvm-readelf and llvm-cxxfilt, of the ROCm that ROCM_PATH names, else of /opt/rocm.
 """
@@ -29,7 +29,10 @@ LDS_BYTES = 64 * 1024
 COMPOSED = {"norm_linear"}
 # (part of a kernel's name, why): kernels that index an array of theirs in a way that registers cannot be.
 MAY_USE_SCRATCH = (("ophis::selective_scan_kokkos::Scan<", "the inputs, B and C of a tile of positions"),
-                   ("ophis::ssd_scan_kokkos::Scan<", "the decays of a block of positions"))
+                   ("ophis::ssd_scan_kokkos::Scan<", "the decays of a block of positions"),
+                   ("ophis::sample_kokkos::Sample<", "spilled registers"))
+# (part of a kernel's name, how many registers, why)
+MAY_SPILL = (("ophis::sample_kokkos::Sample<", 4, "a team of many threads leaves each few registers"),)
 TOOLS = Path(os.environ.get("ROCM_PATH") or "/opt/rocm") / "llvm/bin"
 MAGIC = b"__CLANG_OFFLOAD_BUNDLE__"
 FIELDS = {"vgpr_count": "vgprs", "vgpr_spill_count": "spills", "agpr_count": "agprs", "sgpr_count": "sgprs", "wavefront_size": "wave",
@@ -115,7 +118,7 @@ def check(label, arch, kernels, names):
             yield f"{where}: {kernel['lds']} bytes of LDS"
         if kernel["scratch"] and not any(part in name for part, _ in MAY_USE_SCRATCH):
             yield f"{where}: {kernel['scratch']} bytes of scratch"
-        if kernel["spills"]:
+        if kernel["spills"] > next((count for part, count, _ in MAY_SPILL if part in name), 0):
             yield f"{where}: {kernel['spills']} registers spilled"
 
 
