@@ -366,11 +366,11 @@ static void test_sampling(const language_model* model) {
   CHECK(num_ids[0] <= new_tokens && memcmp(ids, again, (size_t)num_ids[0] * sizeof ids[0]) == 0);
   CHECK(reasons[0] == OPHIS_FINISH_STOP);
   CHECK(strlen(told) <= middle && strncmp(text, told, strlen(told)) == 0);
-  ophis_free(text);
 
   options.tokenizer = NULL;
   CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "need a tokenizer",
               ophis_generate(model->model, context, prompts, lengths, 1, &options, again, num_ids, NULL));
+  ophis_free(text);
   options.on_text = NULL;
   options.num_stop = 0;
   options.top_p = 2;
