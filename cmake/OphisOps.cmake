@@ -11,6 +11,7 @@ set(ophis_ops
   linear
   mask_positions
   norm_linear
+  quantized_linear
   rms_norm
   sample
   selective_scan

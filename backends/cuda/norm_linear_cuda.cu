@@ -5,6 +5,7 @@
 
 #include "backends/cuda/fours.cuh"
 #include "backends/cuda/gemv.cuh"
+#include "backends/cuda/quantized_gemv.cuh"
 #include "ops/common/dense.hpp"
 
 namespace ophis::norm_linear_cuda {
@@ -157,7 +158,7 @@ struct ConvOutput {
 #pragma unroll
         for (int k = 0; k < max_width; ++k) {
           if (k >= conv.width) continue;
-          const T tap = k + 1 < conv.width ? inputs[min(k, max_width - 2)] : newest;
+          const T tap = k + 1 < conv.width ? inputs[::min(k, max_width - 2)] : newest;
           value = fmaf(weights[k], cuda::to_float(tap), value);
           if (k > 0) *conv.state_at(row, out - conv.begin, k - 1) = tap;
         }
@@ -206,11 +207,26 @@ void run(ExecContext& exec, const NormLinearArgs& args, const Tensor& x, const I
                                    shared_bytes);
 }
 
+/// The norm, and a product with codes.
+template <class T>
+void run_quantized(ExecContext& exec, const NormLinearArgs& args) {
+  const Tensor normed = exec.workspace().take_tensor(dtype_of<T>, args.x.shape());
+  rms_norm(exec, norm_of(args, normed));
+  const QuantizedLinearArgs product = quantized_linear_of(args, normed);
+  if (!args.conv_state || args.conv_weight.extent(0) == 0)
+    return cuda::gemv::run_quantized<T>("norm_linear", exec, product, cuda::gemv::PlainOutput<T>{});
+  const Tensor bias = as_dense_float32(exec, args.conv_bias);
+  cuda::gemv::run_quantized<T>("norm_linear", exec, product, make_conv<T>(args, bias));
+}
+
 }  // namespace
 
 const char* why_not(Device device, const NormLinearArgs& args) {
   if (device.type != DeviceType::cuda) return "it runs on CUDA devices only";
-  if (const char* const reason = cuda::gemv::why_not(device, linear_of(args, args.x))) return reason;
+  const char* const reason = args.weight_scale
+                                 ? cuda::gemv::why_not(device, quantized_linear_of(args, args.x))
+                                 : cuda::gemv::why_not(device, linear_of(args, args.x));
+  if (reason) return reason;
   if (!args.conv_state || args.conv_weight.extent(0) == 0) return nullptr;
   const std::int64_t width = args.conv_weight.extent(1);
   if (width < 2 || width > max_width) return "the convolution takes widths 2, 3 and 4";
@@ -223,7 +239,8 @@ const char* why_not(Device device, const NormLinearArgs& args) {
 
 void run(ExecContext& exec, const NormLinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  dispatch_compute_dtype(args.weight.dtype(), [&]<class T>(std::type_identity<T>) {
+  dispatch_compute_dtype(compute_dtype_of(args), [&]<class T>(std::type_identity<T>) {
+    if (args.weight_scale) return run_quantized<T>(exec, args);
     if constexpr (!std::is_same_v<T, float16>) {
       if (takes_norm_along(args)) {
         const NormInput<T> input{args.x.raw(), args.norm_weight.data<float>(), static_cast<float>(args.eps),

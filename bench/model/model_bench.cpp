@@ -146,10 +146,8 @@ class Measurement {
 
   void fill_decode(double time) {
     const ModelOptions& options = m_report.options;
-    const double unread = m_model.config().tie_embeddings ? 0.0 : table();
     m_report.step_bytes =
-        (static_cast<double>(m_report.parameters) - unread) * static_cast<double>(size_of(m_report.dtype)) +
-        2.0 * static_cast<double>(m_cache.bytes());
+        static_cast<double>(m_model.step_bytes()) + 2.0 * static_cast<double>(m_cache.bytes());
     m_report.step_seconds = time / static_cast<double>(options.new_tokens);
     m_report.decode_tokens_per_second = static_cast<double>(options.batch) / m_report.step_seconds;
     const double gb_s = 1e-9 * m_report.step_bytes / m_report.step_seconds;

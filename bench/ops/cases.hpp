@@ -16,6 +16,7 @@ Cases layer_norm_cases();
 Cases linear_cases();
 Cases mask_positions_cases();
 Cases norm_linear_cases();
+Cases quantized_linear_cases();
 Cases rms_norm_cases();
 Cases sample_cases();
 Cases selective_scan_cases();

@@ -119,6 +119,7 @@ Command add_bench_model(CLI::App& bench) {
   add_count(*command, "--new-tokens", bench_options.new_tokens, "Tokens that are generated, a sequence");
   add_count(*command, "--batch", bench_options.batch, "Sequences at once");
   add_count(*command, "--repetitions", bench_options.repetitions, "The median of so many is told");
+  options->model.add_quantization_to(*command);
   options->dtype.add_to(*command);
   options->state_dtype.add_to(*command);
   options->compute.add_to(*command);

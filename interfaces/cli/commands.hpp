@@ -19,6 +19,7 @@ Command add_logits(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_detokenize(CLI::App& program);
 Command add_perplexity(CLI::App& program);
+Command add_quantize(CLI::App& program);
 Command add_info(CLI::App& program);
 Command add_check(CLI::App& program);
 Command add_download(CLI::App& program);

@@ -176,6 +176,7 @@ Command add_generate(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--logprobs", options->logprobs,
                     "With --json: the log-probability of each new token, by the model's softmax alone");
+  options->model.add_quantization_to(*command);
   options->dtype.add_to(*command);
   options->state_dtype.add_to(*command);
   options->compute.add_to(*command);

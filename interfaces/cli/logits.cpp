@@ -150,6 +150,7 @@ Command add_logits(CLI::App& program) {
   command->add_flag(
       "--hidden-states", options->hidden_states,
       "Also write hidden_states.0 (after the first block) to hidden_states.N (after the final norm)");
+  options->model.add_quantization_to(*command);
   options->dtype.add_to(*command);
   options->compute.add_to(*command);
   add_json_option(*command, options->json);

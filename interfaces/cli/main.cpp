@@ -22,10 +22,10 @@ int run_program(CLI::App& program, int argc, char** argv) {
   CLI::App* const bench = program.add_subcommand("bench", "Measure speed: ops, model, generation");
   bench->require_subcommand(1);
   const std::vector<Command> commands{
-      add_generate(program), add_chat(program),       add_logits(program),
-      add_tokenize(program), add_detokenize(program), add_perplexity(program),
-      add_info(program),     add_check(program),      add_download(program),
-      add_bench_ops(*bench), add_bench_model(*bench), add_bench_generation(*bench)};
+      add_generate(program),       add_chat(program),       add_logits(program),   add_tokenize(program),
+      add_detokenize(program),     add_perplexity(program), add_quantize(program), add_info(program),
+      add_check(program),          add_download(program),   add_bench_ops(*bench), add_bench_model(*bench),
+      add_bench_generation(*bench)};
   program.parse(argc, argv);
   const auto chosen = std::find_if(commands.begin(), commands.end(),
                                    [](const Command& command) { return command.app->parsed(); });

@@ -101,6 +101,34 @@ void StateDTypeOption::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
+void QuantizationOption::add_to(CLI::App& command, const char* name, const char* description) {
+  const CLI::IsMember known({"int8", "int4"});
+  CLI::Option* const option = command.add_option(name, format, fmt::format("{}: int8 or int4", description))
+                                  ->check(known.description(""));
+  if (!format.empty()) option->capture_default_str();
+  command
+      .add_option("--group-size", group_size,
+                  "Inputs that share a scale, a multiple of 8 that divides them; 0: a whole row")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24).description(""))
+      ->capture_default_str();
+  command.add_flag("--asymmetric", asymmetric, "With a zero point for every group");
+  command
+      .add_option("--quantize-tables", tables,
+                  "The head, and the embedding where it is the same: int8 or int4 (default: as they are)")
+      ->check(known.description(""));
+}
+
+Quantization QuantizationOption::value() const {
+  Quantization quantization;
+  if (!format.empty()) quantization.projections = parse_weight_format(format, group_size, !asymmetric);
+  if (!tables.empty()) quantization.tables = parse_weight_format(tables, group_size, !asymmetric);
+  return quantization;
+}
+
+void ModelOption::add_quantization_to(CLI::App& command) {
+  quantization.add_to(command, "--quantize", "Quantize the blocks' projections when loading");
+}
+
 void ModelOption::add_to(CLI::App& command, const char* flag) {
   command.add_option(flag, name,
                      "Folder with config.json, weights and tokenizer.json; a bundled model: mamba-tiny, "
@@ -138,6 +166,7 @@ LanguageModel ModelOption::load(DType dtype, Device device) const {
   LoadOptions options;
   options.dtype = dtype;
   options.device = device;
+  options.quantization = quantization.value();
   options.progress = [&](std::uint64_t done, std::uint64_t total) {
     line.show("loading", done, total, format_bytes(done));
   };

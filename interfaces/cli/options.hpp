@@ -47,6 +47,17 @@ struct StateDTypeOption {
   DType value() const { return parse_dtype(name); }
 };
 
+/// --format or --quantize, with --group-size, --asymmetric and --quantize-tables
+struct QuantizationOption {
+  std::string format;  ///< empty: none
+  std::int64_t group_size = 128;
+  bool asymmetric = false;
+  std::string tables = {};  ///< empty: none
+
+  void add_to(CLI::App& command, const char* name, const char* description);
+  Quantization value() const;
+};
+
 /// resolve_model, with a line on stderr that shows the progress of a download.
 std::filesystem::path resolve_with_progress(const std::string& name, ResolveOptions options);
 
@@ -54,8 +65,12 @@ std::filesystem::path resolve_with_progress(const std::string& name, ResolveOpti
 struct ModelOption {
   std::string name, revision;
 
+  QuantizationOption quantization{};
+
   /// `flag`: how the option is called, as CLI11 takes it.
   void add_to(CLI::App& command, const char* flag = "--model");
+  /// --quantize and what belongs to it, of a command that loads weights.
+  void add_quantization_to(CLI::App& command);
   /// The folder as given, the bundled model of that name, or the model of that id on the hub, whose files are
   /// downloaded if they are not in the cache; without --model the default bundled one. Throws as
   /// resolve_model.

@@ -105,6 +105,7 @@ Command add_perplexity(CLI::App& program) {
   command->add_option("--window", options->window, "Tokens that the model sees together, at least 2")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 40).description(""))
       ->capture_default_str();
+  options->model.add_quantization_to(*command);
   options->dtype.add_to(*command);
   options->compute.add_to(*command);
   add_json_option(*command, options->json);

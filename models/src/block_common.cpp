@@ -2,9 +2,9 @@
 
 #include <cmath>
 
+#include "models/src/projection.hpp"
 #include "ophis/core/copy.hpp"
 #include "ophis/ops/causal_conv1d.hpp"
-#include "ophis/ops/linear.hpp"
 #include "ophis/ops/mask_positions.hpp"
 #include "ophis/ops/norm_linear.hpp"
 
@@ -45,6 +45,14 @@ BlockState make_block_state(ExecContext& exec, std::int64_t batch, std::int64_t 
   return state;
 }
 
+std::size_t bytes_of(std::initializer_list<const Weight*> weights,
+                     std::initializer_list<const Parameter*> parameters) {
+  std::size_t total = 0;
+  for (const Weight* const weight : weights) total += weight->bytes();
+  for (const Parameter* const parameter : parameters) total += parameter->tensor.bytes();
+  return total;
+}
+
 Tensor masked_input(ExecContext& exec, const Tensor& x, const Tensor& attention_mask) {
   if (!attention_mask) return x;
   const Tensor input = exec.workspace().take_tensor(x.dtype(), x.shape());
@@ -67,7 +75,7 @@ void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const
 void project_step(ExecContext& exec, const StepInput& input, const StepProjection& projection,
                   const BlockState& state, const Tensor& out) {
   if (!input.norm_weight) {
-    linear(exec, {input.x, projection.weight.tensor, projection.bias.tensor, out, true});
+    project(exec, input.x, projection.weight, projection.bias, out, true);
     CausalConv1dUpdateArgs conv;
     const std::int64_t dim = projection.conv_weight.tensor.extent(0);
     conv.x = conv.out = out.slice(1, projection.conv_begin, projection.conv_begin + dim);
@@ -81,8 +89,7 @@ void project_step(ExecContext& exec, const StepInput& input, const StepProjectio
   args.x = input.x;
   args.norm_weight = input.norm_weight;
   args.eps = input.norm_epsilon;
-  args.weight = projection.weight.tensor;
-  args.weight_is_constant = true;
+  set_weight(args, projection.weight);
   args.bias = projection.bias.tensor;
   args.conv_state = state.conv();
   args.conv_weight = projection.conv_weight.tensor;

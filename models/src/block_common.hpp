@@ -1,6 +1,7 @@
 // What the blocks share.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
 #include "ophis/core/exec_context.hpp"
@@ -24,6 +25,10 @@ Parameter load_optional(bool wanted, const ParameterSource& source, const std::s
 BlockState make_block_state(ExecContext& exec, std::int64_t batch, std::int64_t conv_dim, std::int64_t d_conv,
                             DType dtype, DType ssm_dtype, const Dims& ssm_shape);
 
+/// Bytes of a block's parameters.
+std::size_t bytes_of(std::initializer_list<const Weight*> weights,
+                     std::initializer_list<const Parameter*> parameters);
+
 /// x with zeros where the mask is 0, in the workspace; x itself without a mask. A block with a bias in
 /// in_proj still feeds that bias to its convolution at padded positions, as transformers does.
 Tensor masked_input(ExecContext& exec, const Tensor& x, const Tensor& attention_mask);
@@ -35,7 +40,8 @@ void run_conv(ExecContext& exec, const Tensor& x, const Parameter& weight, const
 /// The first half of a step: the projection of a block's input, and the convolution of its outputs from
 /// conv_begin on, in place.
 struct StepProjection {
-  const Parameter &weight, &bias;            ///< bias may be empty
+  const Weight& weight;
+  const Parameter& bias;                     ///< may be empty
   const Parameter &conv_weight, &conv_bias;  ///< so may conv_bias
   Activation activation;
   std::int64_t conv_begin;

@@ -241,6 +241,60 @@ LanguageModelConfig read_mamba_ssm(JsonFields& fields) {
   return config;
 }
 
+/// What compressed-tensors calls a scheme must be of weights alone; which tensors have which format shows in
+/// the tensors themselves.
+void check_compressed_tensors(JsonFields& fields) {
+  const std::string format = fields.text("format", "pack-quantized");
+  if (format != "pack-quantized" && format != "int-quantized" && format != "mixed-precision") {
+    fail(ErrorCode::unsupported, fields.label("format"), " is '", format,
+         "'; Ophis reads pack-quantized and int-quantized");
+  }
+  const nlohmann::json* const groups = fields.find("config_groups");
+  if (groups == nullptr || !groups->is_object()) return;
+  for (const auto& [name, group] : groups->items()) {
+    if (group.is_object() && group.contains("input_activations") && !group["input_activations"].is_null()) {
+      fail(ErrorCode::unsupported, fields.label("config_groups"), '.', json_quoted(name),
+           ": quantized activations are not supported, only weights");
+    }
+  }
+}
+
+/// torchao's configuration by name, {"quant_type": "int4_weight_only", "quant_type_kwargs": {"group_size":
+/// 128}}, or as an object, {"quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "_data": {...}}}}.
+Quantization read_torchao(JsonFields& fields) {
+  static const nlohmann::json empty = nlohmann::json::object();
+  const nlohmann::json* type = fields.find("quant_type");
+  const nlohmann::json* arguments = fields.find("quant_type_kwargs");
+  std::string name = type && type->is_string() ? type->get<std::string>() : "";
+  if (type && type->is_object() && type->contains("default")) type = &(*type)["default"];
+  if (type && type->is_object() && type->contains("_type") && (*type)["_type"].is_string()) {
+    name = (*type)["_type"].get<std::string>();
+    arguments = type->contains("_data") ? &(*type)["_data"] : nullptr;
+  }
+  JsonFields given(arguments ? *arguments : empty, fields.label("quant_type_kwargs"));
+  if (name == "int4_weight_only" || name == "Int4WeightOnlyConfig") {
+    return {parse_weight_format("int4", given.integer("group_size", 128, 8, largest_size), false), {}};
+  }
+  if (name == "int8_weight_only" || name == "Int8WeightOnlyConfig")
+    return {parse_weight_format("int8", 0), {}};
+  fail(ErrorCode::unsupported, fields.label("quant_type"), " is ", json_quoted(name),
+       "; Ophis knows int4_weight_only and int8_weight_only");
+}
+
+Quantization read_quantization(JsonFields& fields) {
+  const nlohmann::json* const value = fields.find("quantization_config");
+  if (value == nullptr) return {};
+  JsonFields quantization(*value, fields.label("quantization_config"));
+  const std::string method = quantization.text("quant_method", "");
+  if (method == "torchao") return read_torchao(quantization);
+  if (method != "compressed-tensors") {
+    fail(ErrorCode::unsupported, quantization.label("quant_method"), " is ", json_quoted(method),
+         "; Ophis knows compressed-tensors and torchao");
+  }
+  check_compressed_tensors(quantization);
+  return {};
+}
+
 void check_sizes(const LanguageModelConfig& config, std::string_view origin) {
   const auto* const mixer = std::get_if<Mamba2Config>(&config.mixer);
   if (mixer == nullptr) return;
@@ -311,6 +365,7 @@ LanguageModelConfig parse_model_config(std::string_view json_text, std::string_v
     fail(ErrorCode::unsupported, origin,
          ": neither a Hugging Face configuration (model_type) nor one of mamba_ssm (d_model, n_layer)");
   }
+  config.quantize_on_load = read_quantization(fields);
   config.unread_parameters = fields.unread();
   check_sizes(config, origin);
   return config;

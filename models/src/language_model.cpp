@@ -6,6 +6,7 @@
 
 #include "models/src/initialization.hpp"
 #include "models/src/language_model_pass.hpp"
+#include "models/src/projection.hpp"
 #include "ophis/core/copy.hpp"
 #include "ophis/ops/norm_linear.hpp"
 
@@ -20,23 +21,12 @@ std::unique_ptr<Block> make_block(const LanguageModelConfig& config, const Param
   return std::make_unique<Mamba2>(std::get<Mamba2Config>(config.mixer), source, dtype, config.norm_epsilon);
 }
 
-/// The first of these names that the checkpoint has, or the first.
-std::string existing_name(const Checkpoint& checkpoint, std::initializer_list<const char*> names) {
-  for (const char* const name : names) {
-    if (checkpoint.contains(name)) return name;
+/// The first of these layers that the checkpoint has a weight of, or the first.
+std::string existing_layer(const Checkpoint& checkpoint, std::initializer_list<const char*> names) {
+  for (const std::string name : names) {
+    if (checkpoint.contains(name + ".weight") || checkpoint.contains(name + ".weight_packed")) return name;
   }
   return *names.begin();
-}
-
-/// The embedding or head, (vocab_size, d_model): files may hold more rows than the vocabulary has.
-Parameter require_table(const ParameterSource& source, const std::string& name,
-                        const LanguageModelConfig& config, DType dtype) {
-  Parameter table = source.find(name);
-  Dims shape{config.vocab_size, config.d_model};
-  if (table && table.tensor.rank() == 2) shape[0] = std::max(shape[0], table.tensor.extent(0));
-  table = require_parameter(source, name, shape, dtype);
-  table.tensor = table.tensor.slice(0, 0, config.vocab_size);
-  return table;
 }
 
 }  // namespace
@@ -90,19 +80,28 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
                 "; choose float32, bfloat16 or float16");
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder, options.progress));
   const Placement placement(options.device);
-  const ParameterSource source(
+  ParameterSource source(
       [checkpoint](const std::string& name) {
         return checkpoint->contains(name) ? Parameter{checkpoint->tensor(name), checkpoint} : Parameter{};
       },
       placement);
+  source.set_quantization(options.quantization ? options.quantization : config.quantize_on_load);
   try {
     LanguageModel model(config, dtype, options.device);
-    const std::string embedding = existing_name(
-        *checkpoint, {"backbone.embeddings.weight", "backbone.embedding.weight", "model.embedding.weight"});
+    const std::string embedding =
+        existing_layer(*checkpoint, {"backbone.embeddings", "backbone.embedding", "model.embedding"});
     const std::string prefix = embedding.substr(0, embedding.find('.') + 1);
-    const Parameter table = require_table(source, embedding, config, dtype);
-    model.set_embedding(
-        table, config.tie_embeddings ? table : require_table(source, "lm_head.weight", config, dtype));
+    const Dims shape{config.vocab_size, config.d_model};
+    if (config.tie_embeddings) {
+      const Weight table = require_table(source, embedding, shape, dtype);
+      model.set_embedding(table, table);
+    } else {
+      // An embedding that is no head is read a row at a time: nothing is gained by quantizing it.
+      ParameterSource dense = source;
+      dense.set_quantization({});
+      model.set_embedding(require_table(dense, embedding, shape, dtype),
+                          require_table(source, "lm_head", shape, dtype));
+    }
     for (std::int64_t i = 0; i < config.n_layer; ++i) {
       const ParameterSource layer = source.under(prefix + "layers." + std::to_string(i) + ".");
       model.add_layer(layer.under("norm."), make_block(config, layer.under("mixer."), dtype));
@@ -146,9 +145,10 @@ LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dty
     return ParameterSource(std::move(parameters), placement);
   };
   const auto take_table = [&] {
-    return require_parameter(take(), "weight", {config.vocab_size, config.d_model}, dtype);
+    const Dims shape{config.vocab_size, config.d_model};
+    return Weight{"", require_parameter(take(), "weight", shape, dtype), {}, {}};
   };
-  const Parameter embedding = take_table();
+  const Weight embedding = take_table();
   model.set_embedding(embedding, config.tie_embeddings ? embedding : take_table());
   const ParameterSource norm(
       ParameterMap{{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}},
@@ -168,7 +168,7 @@ void LanguageModel::add_layer(const ParameterSource& source, std::unique_ptr<Blo
   m_layers.push_back(std::move(layer));
 }
 
-void LanguageModel::set_embedding(Parameter embedding, Parameter head) {
+void LanguageModel::set_embedding(Weight embedding, Weight head) {
   m_embedding = std::move(embedding);
   m_head = std::move(head);
 }
@@ -176,6 +176,15 @@ void LanguageModel::set_embedding(Parameter embedding, Parameter head) {
 void LanguageModel::require_own_kind(const ModelCache& cache) const {
   OPHIS_REQUIRE(cache.layers() == m_config.n_layer, "the cache has ", cache.layers(),
                 " layers, but the model has ", m_config.n_layer);
+}
+
+std::size_t LanguageModel::step_bytes() const {
+  std::size_t total = m_head.bytes();
+  for (const Layer& layer : m_layers) {
+    total += layer.norm.tensor.bytes() + layer.norm_bias.tensor.bytes();
+    if (layer.block) total += layer.block->parameter_bytes();
+  }
+  return total;
 }
 
 ModelCache LanguageModel::make_cache(std::int64_t batch, DType state_dtype) const {
@@ -203,7 +212,7 @@ void LanguageModel::step(ExecContext& exec, const Tensor& ids, ModelCache& cache
   const Tensor residual =
       exec.workspace().take_tensor(m_config.residual_in_fp32 ? DType::float32 : m_dtype, shape);
   const Tensor normed = exec.workspace().take_tensor(m_dtype, shape);
-  embedding(exec, {ids, m_embedding.tensor, residual});
+  embed(exec, m_embedding, ids, residual);
   for (std::size_t i = 0; i + 1 < m_layers.size(); ++i) {
     const Layer& layer = m_layers[i];
     if (!m_config.rms_norm) Pass::normalise(m_config, exec, layer, residual, {}, {}, normed);
@@ -212,7 +221,7 @@ void LanguageModel::step(ExecContext& exec, const Tensor& ids, ModelCache& cache
     layer.block->step(exec, input, residual, cache.m_layers[i]);
   }
   Pass::normalise(m_config, exec, m_layers.back(), residual, {}, {}, normed);
-  linear(exec, {normed, m_head.tensor, {}, logits, true});
+  project(exec, normed, m_head, {}, logits, true);
   ++cache.m_seqlen;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/src/projection.hpp"
 #include "ophis/core/copy.hpp"
 #include "ophis/ops/activation.hpp"
 #include "ophis/ops/cross_entropy.hpp"
@@ -144,7 +145,7 @@ Tensor LanguageModel::Pass::embed(std::int64_t begin, std::int64_t end) {
   const Tensor x =
       m_exec.workspace().take_tensor(m_model.m_dtype, {m_batch, end - begin, m_model.m_config.d_model});
   if (m_input_ids) {
-    embedding(m_exec, {m_input_ids.slice(1, begin, end), m_model.m_embedding.tensor, x});
+    ophis::embed(m_exec, m_model.m_embedding, m_input_ids.slice(1, begin, end), x);
     return x;
   }
   // Rows of the given embeddings, gathered and converted by the same op.
@@ -154,7 +155,7 @@ Tensor LanguageModel::Pass::embed(std::int64_t begin, std::int64_t end) {
   const Tensor rows = on_device(m_exec, numbers);
   m_exec.fence();  // the numbers have left the host
   for (std::int64_t b = 0; b < m_batch; ++b) {
-    embedding(m_exec, {rows, m_inputs_embeds.select(0, b), x.select(0, b)});
+    embedding(m_exec, {rows, m_inputs_embeds.select(0, b), {}, {}, x.select(0, b)});
   }
   return x;
 }
@@ -199,7 +200,7 @@ void LanguageModel::Pass::add_logits(const Tensor& normed, std::int64_t begin, s
     const auto count = static_cast<std::int64_t>(last - first);
     const std::int64_t at = m_wanted[first] - begin;
     const Tensor out = logits.slice(1, static_cast<std::int64_t>(first), static_cast<std::int64_t>(last));
-    linear(m_exec, {normed.slice(1, at, at + count), m_model.m_head.tensor, {}, out});
+    project(m_exec, normed.slice(1, at, at + count), m_model.m_head, {}, out);
     first = last;
   }
 }
@@ -213,10 +214,8 @@ void LanguageModel::Pass::add_losses(const Tensor& normed, std::int64_t begin, s
     for (std::int64_t l = begin; l < last; l += loss_rows) {
       const std::int64_t count = std::min(loss_rows, last - l);
       const Tensor some_logits = logits.slice(0, 0, count);
-      linear(m_exec, {normed.select(0, b).slice(0, l - begin, l - begin + count),
-                      m_model.m_head.tensor,
-                      {},
-                      some_logits});
+      project(m_exec, normed.select(0, b).slice(0, l - begin, l - begin + count), m_model.m_head, {},
+              some_logits);
       cross_entropy(m_exec, {some_logits, m_labels.select(0, b).slice(0, l + 1, l + 1 + count), ignored_label,
                              m_losses.select(0, b).slice(0, l, l + count)});
     }

@@ -1,5 +1,6 @@
 #include "models/src/block_common.hpp"
 #include "models/src/initialization.hpp"
+#include "models/src/projection.hpp"
 #include "ophis/ops/linear.hpp"
 #include "ophis/ops/mask_positions.hpp"
 #include "ophis/ops/selective_scan.hpp"
@@ -9,23 +10,28 @@ namespace ophis {
 Mamba::Mamba(const MambaConfig& config, const ParameterSource& source, DType dtype)
     : m_config(config),
       m_dtype(dtype),
-      m_in_proj(require_parameter(source, "in_proj.weight", {2 * config.d_inner, config.d_model}, dtype)),
+      m_in_proj(require_weight(source, "in_proj", {2 * config.d_inner, config.d_model}, dtype)),
       m_in_proj_bias(load_optional(config.bias, source, "in_proj.bias", {2 * config.d_inner})),
       m_conv(load_conv_weight(source, config.d_inner, config.d_conv)),
       m_conv_bias(load_optional(config.conv_bias, source, "conv1d.bias", {config.d_inner})),
-      m_x_proj(require_parameter(source, "x_proj.weight",
-                                 {config.dt_rank + 2 * config.d_state, config.d_inner}, dtype)),
+      m_x_proj(
+          require_weight(source, "x_proj", {config.dt_rank + 2 * config.d_state, config.d_inner}, dtype)),
       m_dt_proj(require_parameter(source, "dt_proj.weight", {config.d_inner, config.dt_rank}, dtype)),
       m_dt_bias(require_parameter(source, "dt_proj.bias", {config.d_inner}, DType::float32)),
       m_A(load_A(source, {config.d_inner, config.d_state})),
       m_D(require_parameter(source, "D", {config.d_inner}, DType::float32)),
-      m_out_proj(require_parameter(source, "out_proj.weight", {config.d_model, config.d_inner}, dtype)),
+      m_out_proj(require_weight(source, "out_proj", {config.d_model, config.d_inner}, dtype)),
       m_out_proj_bias(load_optional(config.bias, source, "out_proj.bias", {config.d_model})) {
   source.placement().finish();
 }
 
 Mamba::Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed, Device device)
     : Mamba(config, ParameterSource(initial_parameters(config, seed), Placement(device)), dtype) {}
+
+std::size_t Mamba::parameter_bytes() const {
+  return bytes_of({&m_in_proj, &m_x_proj, &m_out_proj}, {&m_in_proj_bias, &m_conv, &m_conv_bias, &m_dt_proj,
+                                                         &m_dt_bias, &m_A, &m_D, &m_out_proj_bias});
+}
 
 BlockState Mamba::make_state(ExecContext& exec, std::int64_t batch, DType ssm_dtype) const {
   return make_block_state(exec, batch, m_config.d_inner, m_config.d_conv, m_dtype, ssm_dtype,
@@ -43,13 +49,13 @@ void Mamba::forward(ExecContext& exec, const Tensor& x, const Tensor& out, const
 
   const Tensor input = masked_input(exec, x, attention_mask);
   const Tensor xz = take(2 * d_inner);
-  linear(exec, {input, m_in_proj.tensor, m_in_proj_bias.tensor, xz});
+  project(exec, input, m_in_proj, m_in_proj_bias, xz);
   const Tensor u = take(d_inner);
   run_conv(exec, xz.slice(2, 0, d_inner), m_conv, m_conv_bias, m_config.activation, state, u);
   if (attention_mask) mask_positions(exec, {u, attention_mask, u});
 
   const Tensor dtBC = take(dt_rank + 2 * d_state);
-  linear(exec, {u, m_x_proj.tensor, {}, dtBC});
+  project(exec, u, m_x_proj, {}, dtBC);
   const Tensor delta = take(d_inner);
   linear(exec, {dtBC.slice(2, 0, dt_rank), m_dt_proj.tensor, {}, delta});
 
@@ -66,7 +72,7 @@ void Mamba::forward(ExecContext& exec, const Tensor& x, const Tensor& out, const
   if (state) scan.initial_states = scan.final_states = state->ssm;
   scan.out = u;
   selective_scan(exec, scan);
-  linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, out});
+  project(exec, u, m_out_proj, m_out_proj_bias, out);
 }
 
 void Mamba::step(ExecContext& exec, const StepInput& input, const Tensor& residual,
@@ -84,7 +90,7 @@ void Mamba::step(ExecContext& exec, const StepInput& input, const Tensor& residu
   const Tensor u = xz.slice(1, 0, d_inner);
 
   const Tensor dtBC = take(dt_rank + 2 * d_state);
-  linear(exec, {u, m_x_proj.tensor, {}, dtBC, true});
+  project(exec, u, m_x_proj, {}, dtBC, true);
 
   SelectiveStateUpdateArgs update;
   update.state = state.ssm;
@@ -100,7 +106,7 @@ void Mamba::step(ExecContext& exec, const StepInput& input, const Tensor& residu
   update.dt_softplus = true;
   update.out = u;
   selective_state_update(exec, update);
-  linear(exec, {u, m_out_proj.tensor, m_out_proj_bias.tensor, residual, true, true});
+  project(exec, u, m_out_proj, m_out_proj_bias, residual, true, true);
 }
 
 }  // namespace ophis

@@ -1,6 +1,6 @@
 #include "models/src/block_common.hpp"
 #include "models/src/initialization.hpp"
-#include "ophis/ops/linear.hpp"
+#include "models/src/projection.hpp"
 #include "ophis/ops/mask_positions.hpp"
 #include "ophis/ops/norm_linear.hpp"
 #include "ophis/ops/rms_norm.hpp"
@@ -31,15 +31,14 @@ Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType 
     : m_config(config),
       m_dtype(dtype),
       m_norm_epsilon(norm_epsilon),
-      m_in_proj(
-          require_parameter(source, "in_proj.weight", {in_proj_features(config), config.d_model}, dtype)),
+      m_in_proj(require_weight(source, "in_proj", {in_proj_features(config), config.d_model}, dtype)),
       m_in_proj_bias(load_optional(config.bias, source, "in_proj.bias", {in_proj_features(config)})),
       m_conv(load_conv_weight(source, config.conv_dim(), config.d_conv)),
       m_conv_bias(load_optional(config.conv_bias, source, "conv1d.bias", {config.conv_dim()})),
       m_A(load_A(source, {config.nheads})),
       m_dt_bias(require_parameter(source, "dt_bias", {config.nheads}, DType::float32)),
       m_norm(load_optional(config.rmsnorm, source, "norm.weight", {config.d_inner})),
-      m_out_proj(require_parameter(source, "out_proj.weight", {config.d_model, config.d_inner}, dtype)),
+      m_out_proj(require_weight(source, "out_proj", {config.d_model, config.d_inner}, dtype)),
       m_out_proj_bias(load_optional(config.bias, source, "out_proj.bias", {config.d_model})) {
   // D per element is stored flat, as (nheads * headdim).
   const Dims stored = config.D_has_hdim ? Dims{config.d_inner} : Dims{config.nheads};
@@ -50,6 +49,11 @@ Mamba2::Mamba2(const Mamba2Config& config, const ParameterSource& source, DType 
 
 Mamba2::Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed, Device device)
     : Mamba2(config, ParameterSource(initial_parameters(config, seed), Placement(device)), dtype) {}
+
+std::size_t Mamba2::parameter_bytes() const {
+  return bytes_of({&m_in_proj, &m_out_proj}, {&m_in_proj_bias, &m_conv, &m_conv_bias, &m_A, &m_D, &m_dt_bias,
+                                              &m_norm, &m_out_proj_bias});
+}
 
 BlockState Mamba2::make_state(ExecContext& exec, std::int64_t batch, DType ssm_dtype) const {
   return make_block_state(exec, batch, m_config.conv_dim(), m_config.d_conv, m_dtype, ssm_dtype,
@@ -97,7 +101,7 @@ void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, cons
 
   const Tensor input = masked_input(exec, x, attention_mask);
   const Tensor zxbcdt = take(in_proj_features(m_config));
-  linear(exec, {input, m_in_proj.tensor, m_in_proj_bias.tensor, zxbcdt});
+  project(exec, input, m_in_proj, m_in_proj_bias, zxbcdt);
   const Projected projected = split(zxbcdt);
   const Tensor xBC = take(m_config.conv_dim());
   run_conv(exec, projected.xBC, m_conv, m_conv_bias, m_config.activation, state, xBC);
@@ -110,7 +114,7 @@ void Mamba2::forward(ExecContext& exec, const Tensor& x, const Tensor& out, cons
   if (state) scan.initial_states = scan.final_states = state->ssm;
   ssd_scan(exec, scan);
   if (m_config.rmsnorm) rms_norm(exec, gated_norm(y, projected.z));
-  linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, out});
+  project(exec, y, m_out_proj, m_out_proj_bias, out);
 }
 
 void Mamba2::step(ExecContext& exec, const StepInput& input, const Tensor& residual,
@@ -134,18 +138,17 @@ void Mamba2::step(ExecContext& exec, const StepInput& input, const Tensor& resid
   ssd_state_update(exec, update);
   if (!gates_before_norm()) {
     if (m_config.rmsnorm) rms_norm(exec, gated_norm(y, projected.z));
-    return linear(exec, {y, m_out_proj.tensor, m_out_proj_bias.tensor, residual, true, true});
+    return project(exec, y, m_out_proj, m_out_proj_bias, residual, true, true);
   }
-  NormLinearArgs project;
-  project.x = y;
-  project.norm_weight = m_norm.tensor;
-  project.eps = m_norm_epsilon;
-  project.weight = m_out_proj.tensor;
-  project.weight_is_constant = true;
-  project.bias = m_out_proj_bias.tensor;
-  project.accumulate = true;
-  project.out = residual;
-  norm_linear(exec, project);
+  NormLinearArgs args;
+  args.x = y;
+  args.norm_weight = m_norm.tensor;
+  args.eps = m_norm_epsilon;
+  set_weight(args, m_out_proj);
+  args.bias = m_out_proj_bias.tensor;
+  args.accumulate = true;
+  args.out = residual;
+  norm_linear(exec, args);
 }
 
 /// Whether the norm behind the scan is one of y silu(z) over whole rows: then the gate is the update's and

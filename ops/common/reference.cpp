@@ -24,6 +24,7 @@ std::int64_t Elements::offset_of_position(std::int64_t position) const {
 
 double Elements::read(std::int64_t offset) const {
   if (m_tensor.dtype() == DType::float64) return m_tensor.data<double>()[offset];
+  if (m_tensor.dtype() == DType::uint8) return m_tensor.data<std::uint8_t>()[offset];
   if (m_tensor.dtype() == DType::int32) return m_tensor.data<std::int32_t>()[offset];
   if (m_tensor.dtype() == DType::int64) return static_cast<double>(m_tensor.data<std::int64_t>()[offset]);
   return dispatch_compute_dtype(m_tensor.dtype(), [&]<class T>(std::type_identity<T>) {

@@ -5,7 +5,8 @@ namespace ophis::parity {
 
 template <>
 std::vector<Tensor EmbeddingArgs::*> tensors_of() {
-  return {&EmbeddingArgs::ids, &EmbeddingArgs::weight, &EmbeddingArgs::out};
+  return {&EmbeddingArgs::ids, &EmbeddingArgs::weight, &EmbeddingArgs::weight_scale,
+          &EmbeddingArgs::weight_shift, &EmbeddingArgs::out};
 }
 
 namespace {
@@ -35,12 +36,26 @@ Problem<EmbeddingArgs> make_problem(TensorPool& pool, DType dtype, const Case& c
   return {c.name, args, {{"out", &EmbeddingArgs::out, 0.0}}};
 }
 
+/// Rows of codes.
+Problem<EmbeddingArgs> make_quantized_problem(TensorPool& pool, DType dtype, int bits, bool shift) {
+  constexpr std::int64_t vocab = 7, dim = 144, groups = 3;
+  EmbeddingArgs args;
+  args.ids = pool.integers({2, 4}, {6, 0, 3, 3, 1, 2, 5, 4}, DType::int64);
+  args.weight = pool.bytes({vocab, dim * bits / 8}, {{}, 5});
+  args.weight_scale = pool.uniform(shift ? DType::float32 : DType::bfloat16, {vocab, groups}, 0.1, 0.2);
+  if (shift) args.weight_shift = pool.uniform(DType::float32, {vocab, groups}, -1, 1);
+  args.out = pool.poisoned(dtype, {2, 4, dim}, {{}, 3});
+  return {detail::concat("int", bits, shift ? ", shifts" : ""), args, {{"out", &EmbeddingArgs::out, 3.0}}};
+}
+
 }  // namespace
 
 void check_embedding(ExecContext& exec, const Report& report) {
   const auto make_problems = [](TensorPool& pool, DType dtype) {
     std::vector<Problem<EmbeddingArgs>> problems;
     for (const Case& c : cases) problems.push_back(make_problem(pool, dtype, c));
+    problems.push_back(make_quantized_problem(pool, dtype, 8, false));
+    problems.push_back(make_quantized_problem(pool, dtype, 4, true));
     return problems;
   };
   check_op("embedding", exec, embedding_impls(), embedding_reference, embedding, make_problems, report);

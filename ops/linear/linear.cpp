@@ -6,15 +6,6 @@
 namespace ophis {
 namespace {
 
-/// A tensor (rows..., features) as (rows, features) with one leading dimension, or an empty one if its rows
-/// are not evenly spaced.
-Tensor as_matrix(const Tensor& tensor) {
-  const std::int64_t features = tensor.extent(-1);
-  const Dims shape{features == 0 ? 0 : tensor.count() / features, features};
-  const std::optional<Dims> strides = tensor.strides_as(shape);
-  return strides ? Tensor(tensor.raw(), tensor.dtype(), shape, *strides, tensor.device()) : Tensor();
-}
-
 void run(ExecContext& exec, const LinearArgs& args) {
   if (as_matrix(args.x) && as_matrix(args.out)) return dispatch("linear", linear_impls(), exec, args);
   for (std::int64_t i = 0; i < args.x.extent(0); ++i) {
@@ -26,6 +17,13 @@ void run(ExecContext& exec, const LinearArgs& args) {
 }
 
 }  // namespace
+
+Tensor as_matrix(const Tensor& tensor) {
+  const std::int64_t features = tensor.extent(-1);
+  const Dims shape{features == 0 ? 0 : tensor.count() / features, features};
+  const std::optional<Dims> strides = tensor.strides_as(shape);
+  return strides ? Tensor(tensor.raw(), tensor.dtype(), shape, *strides, tensor.device()) : Tensor();
+}
 
 LinearShape linear_shape(const LinearArgs& args) {
   const Tensor x = as_matrix(args.x), out = as_matrix(args.out);

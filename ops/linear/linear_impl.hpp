@@ -14,6 +14,10 @@ std::span<const Implementation<LinearArgs>> linear_impls();
 /// The definition, in double, on host tensors of any float dtype.
 void linear_reference(const LinearArgs& args);
 
+/// A tensor (rows..., features) as (rows, features) with one leading dimension, or an empty one if its rows
+/// are not evenly spaced.
+Tensor as_matrix(const Tensor& tensor);
+
 /// The product as a GEMM sees it; leading dimensions are in elements.
 struct LinearShape {
   std::int64_t rows, in_features, out_features;

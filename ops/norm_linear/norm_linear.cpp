@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "ops/common/check.hpp"
+#include "ops/common/quantized.hpp"
 #include "ops/norm_linear/norm_linear_impl.hpp"
 
 namespace ophis {
@@ -25,7 +25,7 @@ void check_conv(const ArgumentChecker& check, const NormLinearArgs& args) {
   OPHIS_REQUIRE(args.conv_begin >= 0 && dim <= args.weight.extent(0) - args.conv_begin,
                 "norm_linear: the convolution takes outputs ", args.conv_begin, " to ", args.conv_begin + dim,
                 ", but there are ", args.weight.extent(0));
-  const DType dtype = args.weight.dtype();
+  const DType dtype = compute_dtype_of(args);
   check.activation("conv_state", args.conv_state, {args.x.extent(0), dim, args.conv_state.extent(2)}, dtype);
   check.parameter("conv_weight", args.conv_weight, {dim, width});
   check.parameter("conv_bias", args.conv_bias, {dim});
@@ -34,6 +34,11 @@ void check_conv(const ArgumentChecker& check, const NormLinearArgs& args) {
 }
 
 }  // namespace
+
+DType compute_dtype_of(const NormLinearArgs& args) {
+  if (!args.weight_scale) return args.weight.dtype();
+  return args.out.dtype() == DType::float32 ? args.x.dtype() : args.out.dtype();
+}
 
 RmsNormArgs norm_of(const NormLinearArgs& args, const Tensor& normed) {
   RmsNormArgs norm;
@@ -48,6 +53,12 @@ LinearArgs linear_of(const NormLinearArgs& args, const Tensor& normed) {
   return {normed, args.weight, args.bias, args.out, args.weight_is_constant, args.accumulate};
 }
 
+QuantizedLinearArgs quantized_linear_of(const NormLinearArgs& args, const Tensor& normed) {
+  return {
+      normed,          args.weight, args.weight_scale, args.weight_shift, args.bias, args.weight_is_constant,
+      args.accumulate, args.out};
+}
+
 CausalConv1dUpdateArgs conv_of(const NormLinearArgs& args) {
   CausalConv1dUpdateArgs conv;
   conv.x = conv.out = args.out.slice(1, args.conv_begin, args.conv_begin + args.conv_weight.extent(0));
@@ -60,9 +71,12 @@ CausalConv1dUpdateArgs conv_of(const NormLinearArgs& args) {
 
 void norm_linear_composed(ExecContext& exec, const NormLinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
+  const Tensor normed = exec.workspace().take_tensor(compute_dtype_of(args), args.x.shape());
   rms_norm(exec, norm_of(args, normed));
-  linear(exec, linear_of(args, normed));
+  if (args.weight_scale)
+    quantized_linear(exec, quantized_linear_of(args, normed));
+  else
+    linear(exec, linear_of(args, normed));
   if (args.conv_state) causal_conv1d_update(exec, conv_of(args));
 }
 
@@ -74,15 +88,20 @@ void norm_linear(ExecContext& exec, const NormLinearArgs& args) {
   check.rows("x", args.x);
   check.rank("weight", args.weight, 2);
   const Dims shape = args.x.shape();
-  const DType dtype = args.weight.dtype();
+  const DType dtype = compute_dtype_of(args);
   const std::int64_t in_features = args.x.extent(-1), out_features = args.weight.extent(0);
-  check.compute_dtype("weight", args.weight);
+  if (!args.weight_scale) check.compute_dtype("weight", args.weight);
   check.shape("x", args.x, shape);
   check.dtype_or_float32("x", args.x, dtype);
   check.parameter("norm_weight", args.norm_weight, {in_features});
   OPHIS_REQUIRE(std::isfinite(args.eps) && args.eps >= 0.0, "norm_linear: eps is ", args.eps,
                 ", but must be a finite number of at least 0");
-  check.activation("weight", args.weight, {out_features, in_features}, dtype);
+  OPHIS_REQUIRE(args.weight_scale || !args.weight_shift,
+                "norm_linear: there is a weight_shift, but no weight_scale");
+  if (args.weight_scale)
+    check_quantized(check, args.weight, args.weight_scale, args.weight_shift, out_features, in_features);
+  else
+    check.activation("weight", args.weight, {out_features, in_features}, dtype);
   check.parameter("bias", args.bias, {out_features});
   Dims out_shape = shape;
   out_shape[out_shape.size() - 1] = out_features;

@@ -7,9 +7,16 @@ namespace ophis::parity {
 
 template <>
 std::vector<Tensor NormLinearArgs::*> tensors_of() {
-  return {&NormLinearArgs::x,         &NormLinearArgs::norm_weight, &NormLinearArgs::weight,
-          &NormLinearArgs::bias,      &NormLinearArgs::conv_state,  &NormLinearArgs::conv_weight,
-          &NormLinearArgs::conv_bias, &NormLinearArgs::out};
+  return {&NormLinearArgs::x,
+          &NormLinearArgs::norm_weight,
+          &NormLinearArgs::weight,
+          &NormLinearArgs::weight_scale,
+          &NormLinearArgs::weight_shift,
+          &NormLinearArgs::bias,
+          &NormLinearArgs::conv_state,
+          &NormLinearArgs::conv_weight,
+          &NormLinearArgs::conv_bias,
+          &NormLinearArgs::out};
 }
 
 namespace {
@@ -21,6 +28,8 @@ struct Case {
   bool float32_x, accumulate, float32_out, biases;
   Activation activation;
   std::int64_t padding;  ///< unused elements after each row
+  int bits = 0;          ///< of a quantized weight, in groups of 32; 0: one of x's dtype
+  bool shift = false;
 };
 
 constexpr auto identity = Activation::identity, silu = Activation::silu;
@@ -37,6 +46,10 @@ const Case cases[] = {
     {"8 x 256 -> 300, added", 8, 256, 300, 0, 0, 0, true, true, false, false, identity, 0},
     {"17 x 128 -> 40, conv of 8", 17, 128, 40, 32, 8, 4, true, false, false, false, silu, 0},
     {"17 x 128 -> 40, added", 17, 128, 40, 0, 0, 0, true, true, true, false, identity, 0},
+    {"int8, 1 x 64 -> 72, conv of 40", 1, 64, 72, 24, 40, 4, true, false, false, false, silu, 0, 8, false},
+    {"int4, 3 x 256 -> 131, conv of 100", 3, 256, 131, 31, 100, 4, true, false, false, true, silu, 0, 4,
+     true},
+    {"int4, 1 x 1536 -> 70, added", 1, 1536, 70, 0, 0, 0, false, true, true, false, identity, 0, 4, false},
 };
 
 }  // namespace
@@ -49,7 +62,15 @@ void check_norm_linear(ExecContext& exec, const Report& report) {
       NormLinearArgs args;
       args.x = pool.uniform(c.float32_x ? DType::float32 : dtype, {c.rows, c.in_features}, -1, 1, layout);
       args.norm_weight = pool.uniform(DType::float32, {c.in_features}, 0.5, 1.5);
-      args.weight = pool.uniform(dtype, {c.out_features, c.in_features}, -1, 1, layout);
+      if (c.bits > 0) {
+        const Dims groups{c.out_features, c.in_features / 32};
+        const double codes = 1 << c.bits;
+        args.weight = pool.bytes({c.out_features, c.in_features * c.bits / 8}, layout);
+        args.weight_scale = pool.uniform(DType::bfloat16, groups, 1 / codes, 2 / codes);
+        if (c.shift) args.weight_shift = pool.uniform(DType::float32, groups, -1, 0);
+      } else {
+        args.weight = pool.uniform(dtype, {c.out_features, c.in_features}, -1, 1, layout);
+      }
       if (c.biases) args.bias = pool.uniform(dtype, {c.out_features}, -1, 1);
       if (c.conv_dim > 0) {
         args.conv_begin = c.conv_begin;
@@ -64,7 +85,7 @@ void check_norm_linear(ExecContext& exec, const Report& report) {
       args.out = c.accumulate ? pool.uniform(out_dtype, out_shape, -4, 4, layout)
                               : pool.poisoned(out_dtype, out_shape, layout);
       // The product's sum, as linear's; the sum of squares and the root; the taps and the activation.
-      const double product = 6.0 + std::sqrt(static_cast<double>(c.in_features));
+      const double product = 6.0 + (c.bits > 0 ? 3.0 : 1.0) * std::sqrt(static_cast<double>(c.in_features));
       problems.push_back(
           {c.name,
            args,

@@ -13,6 +13,7 @@
 #include "ops/mask_positions/mask_positions_impl.hpp"
 #include "ops/norm_linear/norm_linear_impl.hpp"
 #include "ops/parity/problem.hpp"
+#include "ops/quantized_linear/quantized_linear_impl.hpp"
 #include "ops/rms_norm/rms_norm_impl.hpp"
 #include "ops/sample/sample_impl.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
@@ -47,6 +48,7 @@ constexpr std::array entries{
     Entry{"linear", names<linear_impls>, parity::check_linear},
     Entry{"mask_positions", names<mask_positions_impls>, parity::check_mask_positions},
     Entry{"norm_linear", names<norm_linear_impls>, parity::check_norm_linear},
+    Entry{"quantized_linear", names<quantized_linear_impls>, parity::check_quantized_linear},
     Entry{"rms_norm", names<rms_norm_impls>, parity::check_rms_norm},
     Entry{"sample", names<sample_impls>, parity::check_sample},
     Entry{"selective_scan", names<selective_scan_impls>, parity::check_selective_scan},

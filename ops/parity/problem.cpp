@@ -90,6 +90,15 @@ Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double hi
   return tensor;
 }
 
+Tensor TensorPool::bytes(const Dims& shape, const Layout& layout) {
+  const Tensor tensor = poisoned(DType::uint8, shape, layout);
+  const Elements elements(tensor);
+  for (std::int64_t i = 0; i < tensor.count(); ++i) {
+    tensor.data<std::uint8_t>()[elements.offset_of_position(i)] = static_cast<std::uint8_t>(m_engine() >> 24);
+  }
+  return tensor;
+}
+
 Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype) {
   const Tensor tensor = allocate(dtype, shape);
   OPHIS_REQUIRE(tensor.count() == static_cast<std::int64_t>(values.size()), "integers: ", values.size(),

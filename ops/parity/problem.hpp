@@ -34,6 +34,8 @@ class TensorPool {
   /// Uniform in [low, high), rounded to dtype; the padding holds NaN. Without padding only the first 2^22
   /// elements in memory are drawn, and the rest repeats them.
   Tensor uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout = {});
+  /// uint8 of all values.
+  Tensor bytes(const Dims& shape, const Layout& layout = {});
   /// Values of an int32 or int64 tensor.
   Tensor integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype = DType::int32);
   /// A dense float64 tensor with the same values.
@@ -150,6 +152,7 @@ void check_layer_norm(ExecContext& exec, const Report& report);
 void check_linear(ExecContext& exec, const Report& report);
 void check_mask_positions(ExecContext& exec, const Report& report);
 void check_norm_linear(ExecContext& exec, const Report& report);
+void check_quantized_linear(ExecContext& exec, const Report& report);
 void check_rms_norm(ExecContext& exec, const Report& report);
 void check_sample(ExecContext& exec, const Report& report);
 void check_selective_scan(ExecContext& exec, const Report& report);

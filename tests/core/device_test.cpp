@@ -149,7 +149,7 @@ TEST_CASE("a failed kernel is an error of the next fence, and the CPU can still 
   const Tensor out = pool.poisoned(DType::float32, {2, 8});
   void* const nowhere = reinterpret_cast<void*>(std::uintptr_t{1} << 20);
   const auto fail = [&] {
-    embedding(exec, {ids, Tensor(nowhere, DType::float32, {2, 8}, test::device()), out});
+    embedding(exec, {ids, Tensor(nowhere, DType::float32, {2, 8}, test::device()), {}, {}, out});
     exec.fence();
   };
   test::expect_error(ErrorCode::internal, {"a kernel has failed", "the CPU it can"}, fail);

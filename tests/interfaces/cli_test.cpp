@@ -7,6 +7,7 @@
 #include "ophis/models/safetensors_writer.hpp"
 #include "ophis/ops/parity.hpp"
 #include "tests/support/run_program.hpp"
+#include "tests/support/temporary_folder.hpp"
 #include "tests/support/test_data.hpp"
 
 using namespace ophis;
@@ -432,6 +433,53 @@ TEST_CASE("cli: perplexity of the held-out text") {
   }
   CHECK(std::fabs(loss_of_validation_text("mamba-tiny") - 3.722117) <= 0.0005);
   CHECK(std::fabs(loss_of_validation_text("mamba2-tiny") - 3.766954) <= 0.0005);
+}
+
+TEST_CASE("cli: quantize writes a model that the commands take") {
+  const test::TemporaryFolder folder;
+  const std::string out = (folder.path() / "out").string(),
+                    text = folder.write("text", "To be, or not to be.").string();
+  const Words command{"quantize", "--model", "mamba2-tiny", "--out", out, "--quantize-tables", "int8"};
+  Words calibrated = command;
+  calibrated.insert(calibrated.end(), {"--calibration", text, "--json"});
+  const ProgramResult result = run_ophis(calibrated);
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK(result.json().at("bytes_after").get<double>() < 0.4 * result.json().at("bytes_before").get<double>());
+  CHECK(run_ophis({"generate", "--model", out, "--prompt", "a", "--max-new-tokens", "5"}).exit_code == 0);
+  const auto loss = [&](Words more) {
+    Words words{"perplexity", "--text", text, "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_ophis(words).json().at("loss").get<double>();
+  };
+  const double exact = loss({"--model", "mamba2-tiny"});
+  CHECK(loss({"--model", out}) == doctest::Approx(exact).epsilon(0.02));
+  CHECK(loss({"--model", "mamba2-tiny", "--quantize", "int8"}) == doctest::Approx(exact).epsilon(0.002));
+  check_fails(command, 1, "invalid_argument", "exists already");
+  check_fails({"quantize", "--out", out + "2", "--format", "int3"}, 2, "usage", "--format");
+  check_fails({"quantize", "--out", out + "2", "--group-size", "100"}, 1, "invalid_argument",
+              "the group size is 100, but must be a multiple of 8");
+  check_fails({"perplexity", "--model", out, "--quantize", "int4", "--text", text}, 1, "invalid_argument",
+              "is quantized already");
+  CHECK(!std::filesystem::exists(out + "2"));
+}
+
+TEST_CASE("cli: quantized weights lose little on the held-out text") {
+  if (!test::find_test_data("text/validation.txt")) {
+    MESSAGE("skipped: text/validation.txt is not in OPHIS_TEST_DATA");
+    return;
+  }
+  const std::string text = test::find_test_data("text/validation.txt")->string();
+  for (const char* const model : {"mamba-tiny", "mamba2-tiny"}) {
+    const auto loss = [&](Words more) {
+      Words words{"perplexity", "--model", model, "--text", text, "--dtype", "bfloat16", "--json"};
+      words.insert(words.end(), more.begin(), more.end());
+      return run_ophis(words).json().at("loss").get<double>();
+    };
+    const double exact = loss({});
+    CHECK(std::fabs(loss({"--quantize", "int8", "--quantize-tables", "int8"}) - exact) <= 0.002);
+    CHECK(std::fabs(loss({"--quantize", "int4", "--quantize-tables", "int4"}) - exact) <= 0.05);
+  }
 }
 
 TEST_CASE("cli: info") {

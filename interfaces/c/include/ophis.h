@@ -289,6 +289,11 @@ typedef struct ophis_embedding_args {
   const ophis_tensor* weight;  ///< (vocab, dim) any compute dtype
 
   const ophis_tensor* out;  ///< (tokens..., dim) any compute dtype
+
+  const ophis_tensor*
+      weight_scale;  ///< (vocab, groups) any compute dtype, or NULL: with it weight holds codes as
+                     ///< those of ophis_quantized_linear_args, (vocab, dim * bits / 8) uint8
+  const ophis_tensor* weight_shift;  ///< (vocab, groups) float32, or NULL
 } ophis_embedding_args;
 OPHIS_API ophis_status ophis_embedding_args_init(ophis_embedding_args* args, size_t size);
 OPHIS_API ophis_status ophis_embedding(ophis_context* context, const ophis_embedding_args* args);
@@ -359,9 +364,33 @@ typedef struct ophis_norm_linear_args {
 
   const ophis_tensor* out;  ///< (rows..., out) T or, without convolution, float32; the last axis dense;
                             ///< must not overlap x
+
+  const ophis_tensor* weight_scale;  ///< (out, groups), or NULL: with it weight holds the codes of a
+                                     ///< quantized weight, as in ophis_quantized_linear_args
+  const ophis_tensor* weight_shift;  ///< (out, groups), as there, or NULL
 } ophis_norm_linear_args;
 OPHIS_API ophis_status ophis_norm_linear_args_init(ophis_norm_linear_args* args, size_t size);
 OPHIS_API ophis_status ophis_norm_linear(ophis_context* context, const ophis_norm_linear_args* args);
+
+/// out[r, o] = bias[o] + sum_i x[r, i] * w[o, i], where
+/// w[o, i] = weight_scale[o, g] * code[o, i] + weight_shift[o, g], with g the group of input i. A code has 8
+/// bits, or 4: then two lie in a byte, the first in its low half. in is a multiple of 8, and so is the size
+/// of a group, in / groups. With many rows w may be rounded to T.
+typedef struct ophis_quantized_linear_args {
+  size_t size;
+  const ophis_tensor* x;  ///< (rows..., in) T; the last axis dense; fastest if the rows are evenly spaced
+  const ophis_tensor* weight;        ///< (out, in * bits / 8) uint8: the codes; the last axis dense
+  const ophis_tensor* weight_scale;  ///< (out, groups) any compute dtype; the last axis dense
+  const ophis_tensor* weight_shift;  ///< as weight_scale, or NULL: -2^(bits - 1) * weight_scale
+  const ophis_tensor* bias;          ///< (out) any compute dtype, or NULL
+  int32_t weight_is_constant;        ///< as in ophis_linear_args, for all three tensors of the weight
+  int32_t accumulate;                ///< as in ophis_linear_args
+
+  const ophis_tensor* out;  ///< (rows..., out) T or float32; as x; must not overlap x
+} ophis_quantized_linear_args;
+OPHIS_API ophis_status ophis_quantized_linear_args_init(ophis_quantized_linear_args* args, size_t size);
+OPHIS_API ophis_status ophis_quantized_linear(ophis_context* context,
+                                              const ophis_quantized_linear_args* args);
 
 /// s = x + residual;  out = s / sqrt(mean(s^2) + eps) * weight + bias, the mean taken over a row or over
 /// groups of it. With z a gate, before the mean or after the norm: norm(s * silu(z)), or norm(s) * silu(z)
@@ -601,6 +630,12 @@ typedef struct ophis_load_options {
   /// which fails with OPHIS_CANCELLED. Or NULL.
   int32_t (*progress)(void* user_data, uint64_t done_bytes, uint64_t total_bytes);
   void* user_data;  ///< given to the callback
+
+  // Weights that the files hold dense can be quantized as they are read:
+  int32_t projection_bits;  ///< of the blocks' projections: 8 or 4; 0: they stay as they are
+  int32_t table_bits;       ///< of the head, and of the embedding where it is the same: 8 or 4, or 0
+  int64_t group_size;       ///< inputs that share a scale, a multiple of 8; 0: 128; -1: a whole row
+  int32_t asymmetric;       ///< 1: a zero point for every group
 } ophis_load_options;
 OPHIS_API ophis_status ophis_load_options_init(ophis_load_options* options, size_t size);
 
@@ -611,6 +646,22 @@ OPHIS_API ophis_status ophis_load_options_init(ophis_load_options* options, size
 /// text names the file, parameter or tensor that is wrong.
 OPHIS_API ophis_status ophis_model_load(const char* name, const ophis_load_options* options,
                                         ophis_model** model);
+
+typedef struct ophis_quantize_options {
+  size_t size;
+  int32_t projection_bits;  ///< as in ophis_load_options; default 4
+  int32_t table_bits;
+  int64_t group_size;
+  int32_t asymmetric;
+  const char* calibration_text;  ///< UTF-8: outputs on such text are to change least; or NULL
+  int64_t calibration_tokens;    ///< at most so many of it are used; default 8192
+} ophis_quantize_options;
+OPHIS_API ophis_status ophis_quantize_options_init(ophis_quantize_options* options, size_t size);
+
+/// Writes the model of a folder with quantized weights to a new folder, which appears whole or not at all.
+/// Fails as ophis_model_load does, and with OPHIS_INVALID_ARGUMENT if `to` exists or the format does not fit.
+OPHIS_API ophis_status ophis_quantize(const char* from, const char* to,
+                                      const ophis_quantize_options* options);
 OPHIS_API void ophis_model_destroy(ophis_model* model);
 
 enum { OPHIS_MAMBA = 1, OPHIS_MAMBA2 = 2 };

@@ -8,7 +8,9 @@ template <>
 struct Mapping<ophis_embedding_args> {
   using From = ophis_embedding_args;
   using To = EmbeddingArgs;
-  static constexpr std::tuple members{OPHIS_C_MEMBER(ids), OPHIS_C_MEMBER(weight), OPHIS_C_MEMBER(out)};
+  static constexpr std::tuple members{OPHIS_C_MEMBER(ids), OPHIS_C_MEMBER(weight),
+                                      OPHIS_C_MEMBER(weight_scale), OPHIS_C_MEMBER(weight_shift),
+                                      OPHIS_C_MEMBER(out)};
 };
 
 }  // namespace ophis::c

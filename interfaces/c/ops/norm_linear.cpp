@@ -12,6 +12,8 @@ struct Mapping<ophis_norm_linear_args> {
                                       OPHIS_C_MEMBER(norm_weight),
                                       OPHIS_C_MEMBER(eps),
                                       OPHIS_C_MEMBER(weight),
+                                      OPHIS_C_MEMBER(weight_scale),
+                                      OPHIS_C_MEMBER(weight_shift),
                                       OPHIS_C_MEMBER(bias),
                                       OPHIS_C_MEMBER(weight_is_constant),
                                       OPHIS_C_MEMBER(accumulate),

@@ -9,12 +9,36 @@ using namespace ophis::c;
 namespace ophis::c {
 namespace {
 
+/// Of ophis_load_options or ophis_quantize_options.
+template <class Options>
+Quantization to_quantization(const Options& from) {
+  const auto format = [&](const char* name, std::int32_t bits) -> std::optional<WeightFormat> {
+    if (bits == 0) return std::nullopt;
+    OPHIS_REQUIRE(bits == 8 || bits == 4, name, ": it is ", bits, ", but must be 8, 4 or 0");
+    OPHIS_REQUIRE(from.group_size >= -1, "group_size: it is ", from.group_size, ", but must be at least -1");
+    OPHIS_REQUIRE(from.asymmetric == 0 || from.asymmetric == 1, "asymmetric: it is ", from.asymmetric,
+                  ", but must be 0 or 1");
+    const std::int64_t group_size = from.group_size == 0 ? WeightFormat{}.group_size : from.group_size;
+    return parse_weight_format(bits == 8 ? "int8" : "int4", group_size == -1 ? 0 : group_size,
+                               from.asymmetric == 0);
+  };
+  return {format("projection_bits", from.projection_bits), format("table_bits", from.table_bits)};
+}
+
+ophis_quantize_options default_quantize_options() {
+  ophis_quantize_options options{};
+  options.projection_bits = WeightFormat{}.bits;
+  options.calibration_tokens = QuantizeOptions{}.calibration_tokens;
+  return options;
+}
+
 LoadOptions to_load_options(const ophis_load_options* given) {
   LoadOptions options;
   if (given == nullptr) return options;
   const ophis_load_options from = read_sized(*given);
   if (from.device.device_type != 0) options.device = to_device(from.device);
   if (from.dtype.bits != 0) options.dtype = to_dtype(from.dtype);
+  options.quantization = to_quantization(from);
   if (from.progress) {
     options.progress = [from](std::uint64_t done, std::uint64_t total) {
       if (from.progress(from.user_data, done, total) == 0) throw Cancelled{"progress asked to stop"};
@@ -106,6 +130,24 @@ ophis_status ophis_model_load(const char* name, const ophis_load_options* option
     const ophis::LoadOptions load = to_load_options(options);
     const std::filesystem::path folder = folder_of(&require(name, "name"), load.progress);
     result = new ophis_model{ophis::LanguageModel::load(folder, load)};
+  });
+}
+
+ophis_status ophis_quantize_options_init(ophis_quantize_options* options, size_t size) {
+  return guarded(__func__,
+                 [&] { write_sized(default_quantize_options(), require(options, "options"), size); });
+}
+
+ophis_status ophis_quantize(const char* from, const char* to, const ophis_quantize_options* options) {
+  return guarded(__func__, [&] {
+    const ophis_quantize_options given = options ? read_sized(*options) : default_quantize_options();
+    ophis::QuantizeOptions quantize;
+    quantize.what = to_quantization(given);
+    if (given.calibration_text) quantize.calibration_text = given.calibration_text;
+    OPHIS_REQUIRE(given.calibration_tokens >= 1, "calibration_tokens: it is ", given.calibration_tokens,
+                  ", but must be at least 1");
+    quantize.calibration_tokens = given.calibration_tokens;
+    ophis::quantize_model(&require(from, "from"), &require(to, "to"), quantize);
   });
 }
 

@@ -1,5 +1,6 @@
 // Tokenizers, models, caches and generation from C; on the CPU, or the device that OPHIS_TEST_DEVICE names.
 // Argument: the folder of the bundled models.
+#define _POSIX_C_SOURCE 200809L  // mkdtemp
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -457,6 +458,57 @@ static void test_loading(const char* folder) {
   CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "name is NULL", ophis_model_load(NULL, NULL, &model));
 }
 
+/// The loss of a model on a few ids.
+static double loss_of(const char* folder, const ophis_load_options* options) {
+  ophis_model* model = NULL;
+  CHECK_OK(ophis_model_load(folder, options, &model));
+  int64_t ids[32];
+  for (int i = 0; i < 32; ++i) ids[i] = 100 + 7 * i;
+  const ophis_tensor tokens = cpu_tensor(ids, OPHIS_CODE_INT, 64, 2, (const int64_t[]){1, 32});
+  ophis_forward_args args;
+  CHECK_OK(ophis_forward_args_init(&args, sizeof args));
+  args.input_ids = args.labels = &tokens;
+  ophis_output* output = NULL;
+  CHECK_OK(ophis_model_forward(model, context, &args, &output));
+  double loss = 0;
+  CHECK_OK(ophis_output_loss(output, &loss));
+  ophis_output_destroy(output);
+  ophis_model_destroy(model);
+  return loss;
+}
+
+static void test_quantization(const char* folder) {
+  ophis_load_options options;
+  CHECK_OK(ophis_load_options_init(&options, sizeof options));
+  options.device = test_device();
+  CHECK_OK(ophis_dtype_parse("float32", &options.dtype));
+  const double exact = loss_of(folder, &options);
+  options.projection_bits = 4;
+  options.table_bits = 8;
+  const double quantized = loss_of(folder, &options);
+  CHECK(quantized != exact && fabs(quantized - exact) < 0.1 * exact);
+
+  char to[] = "/tmp/ophis-c-test-XXXXXX", out[64];
+  CHECK(mkdtemp(to) != NULL);
+  snprintf(out, sizeof out, "%s/out", to);
+  ophis_quantize_options quantize;
+  CHECK_OK(ophis_quantize_options_init(&quantize, sizeof quantize));
+  CHECK(quantize.projection_bits == 4 && quantize.calibration_tokens == 8192);
+  quantize.table_bits = 8;
+  CHECK_OK(ophis_quantize(folder, out, &quantize));
+  options.projection_bits = options.table_bits = 0;
+  CHECK(loss_of(out, &options) == quantized);
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "exists already", ophis_quantize(folder, out, NULL));
+  quantize.projection_bits = 5;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "projection_bits: it is 5, but must be 8, 4 or 0",
+              ophis_quantize(folder, out, &quantize));
+  const char* const files[] = {"out/config.json", "out/model.safetensors", "out/tokenizer.json", "out", ""};
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; ++i) {
+    snprintf(out, sizeof out, "%s/%s", to, files[i]);
+    CHECK(remove(out) == 0);
+  }
+}
+
 int main(int argc, char** argv) {
   const char* const names[] = {"mamba-tiny", "mamba2-tiny"};
   const int32_t architectures[] = {OPHIS_MAMBA, OPHIS_MAMBA2};
@@ -475,6 +527,7 @@ int main(int argc, char** argv) {
     test_states_in_a_file(&model);
     destroy(&model);
     test_loading(folder);
+    test_quantization(folder);
   }
   ophis_context_destroy(context);
   return failures == 0 ? 0 : 1;

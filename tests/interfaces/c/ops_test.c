@@ -171,6 +171,26 @@ static void test_embedding(void) {
   CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "ophis_embedding: ids", ophis_embedding(context, &args));
 }
 
+static void test_quantized_linear(void) {
+  float in[] = {1, 16, 256, 0, 0, 0, 0, 2}, scales[] = {0.5f, 2}, biases[] = {1, 0}, result[2];
+  uint8_t bytes[] = {0x98, 0x70, 0x8f, 0xf8,
+                     0x88, 0x88, 0x88, 0x08};  // 0, 1, -8, -1, 7, 0, 0, 7; zeros and -8
+  const ophis_tensor x = floats(in, 2, SHAPE(1, 8)), scale = floats(scales, 2, SHAPE(2, 1));
+  const ophis_tensor weight = cpu_tensor(bytes, OPHIS_CODE_UINT, 8, 2, SHAPE(2, 4));
+  const ophis_tensor bias = floats(biases, 1, SHAPE(2)), out = floats(result, 2, SHAPE(1, 2));
+  ophis_quantized_linear_args args;
+  CHECK_OK(ophis_quantized_linear_args_init(&args, sizeof args));
+  args.x = given(&x);
+  args.weight = given(&weight);
+  args.weight_scale = given(&scale);
+  args.bias = given(&bias);
+  args.out = given(&out);
+  RUN(ophis_quantized_linear, &args);
+  CHECK_VALUES(result, 0.5f * (16 - 8 * 256 + 14) + 1, 2 * -16);
+  args.weight_scale = NULL;
+  CHECK_FAILS(OPHIS_INVALID_ARGUMENT, "weight_scale must be given", ophis_quantized_linear(context, &args));
+}
+
 static void test_norms(void) {
   float in[] = {3, 5}, scale[] = {2, 10}, added[] = {1, -1}, sum[2], result[2];
   const ophis_tensor x = floats(in, 2, SHAPE(1, 2)), weight = floats(scale, 1, SHAPE(2));
@@ -372,10 +392,10 @@ static void test_ssd_scan(void) {
 }
 
 int main(void) {
-  void (*const tests[])(void) = {test_activation,     test_argmax,    test_causal_conv1d, test_cross_entropy,
-                                 test_cumsum,         test_embedding, test_norms,         test_linear,
-                                 test_mask_positions, test_sample,    test_softmax,       test_selective_scan,
-                                 test_ssd_scan};
+  void (*const tests[])(void) = {
+      test_activation, test_argmax,         test_causal_conv1d, test_cross_entropy,   test_cumsum,
+      test_embedding,  test_norms,          test_linear,        test_mask_positions,  test_sample,
+      test_softmax,    test_selective_scan, test_ssd_scan,      test_quantized_linear};
   CHECK_OK(ophis_context_create(test_device(), NULL, &context));
   for (size_t i = 0; i < sizeof tests / sizeof tests[0]; ++i) {
     tests[i]();

@@ -213,4 +213,28 @@ OPHIS_INLINE_FUNCTION void store(T* to, std::int64_t stride, int count, Pack<W> 
   for (int i = 0; i < count; ++i) detail::copy_bytes(to + i * stride, &lanes[i], sizeof(T));
 }
 
+/// Writes a0, b0, a1, b1, ..., rounded to nearest even.
+template <class T, int W>
+OPHIS_INLINE_FUNCTION void store_pairs(T* to, Pack<W> a, Pack<W> b) {
+  using Wide = std::conditional_t<sizeof(T) == 4, std::uint64_t, std::uint32_t>;
+  const auto pairs = detail::convert_lanes<W, Wide>(detail::pack_bits<T>(a)) |
+                     (detail::convert_lanes<W, Wide>(detail::pack_bits<T>(b)) << (8 * sizeof(T)));
+  std::memcpy(to, &pairs, sizeof pairs);
+}
+
+/// W consecutive bytes, words or the like, each as a 32-bit lane.
+template <int W, class Unsigned>
+OPHIS_INLINE_FUNCTION detail::Vector<std::uint32_t, W> load_words(const Unsigned* from) {
+  detail::Vector<Unsigned, W> lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return detail::convert_lanes<W, std::uint32_t>(lanes);
+}
+
+/// Lanes below 2^31 as floats.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> to_floats(detail::Vector<std::uint32_t, W> lanes) {
+  // Signed: what vector instructions before AVX-512 convert.
+  return Pack<W>(detail::convert_lanes<W, float>(detail::convert_lanes<W, std::int32_t>(lanes)));
+}
+
 }  // namespace ophis

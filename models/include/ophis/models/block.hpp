@@ -6,7 +6,7 @@
 
 #include "ophis/core/exec_context.hpp"
 #include "ophis/models/config.hpp"
-#include "ophis/models/parameters.hpp"
+#include "ophis/models/weight.hpp"
 #include "ophis/ops/rms_norm.hpp"
 
 namespace ophis {
@@ -37,6 +37,9 @@ class Block {
  public:
   virtual ~Block() = default;
 
+  /// Bytes of all parameters.
+  virtual std::size_t parameter_bytes() const = 0;
+
   /// A state of zeros for `batch` sequences, on the context's device, which is the block's; `ssm_dtype` is
   /// float32 or the block's dtype. On a GPU the zeros are queued.
   virtual BlockState make_state(ExecContext& exec, std::int64_t batch,
@@ -64,6 +67,7 @@ class Mamba final : public Block {
   /// Initial parameters, drawn as the paper says; the same for the same seed.
   Mamba(const MambaConfig& config, DType dtype, std::uint64_t seed, Device device = Device::cpu());
 
+  std::size_t parameter_bytes() const override;
   BlockState make_state(ExecContext& exec, std::int64_t batch,
                         DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
@@ -74,12 +78,14 @@ class Mamba final : public Block {
  private:
   MambaConfig m_config;
   DType m_dtype;
-  Parameter m_in_proj, m_in_proj_bias;    // (2 d_inner, d_model): [x, z]
-  Parameter m_conv, m_conv_bias;          // (d_inner, d_conv)
-  Parameter m_x_proj;                     // (dt_rank + 2 d_state, d_inner): [dt, B, C]
-  Parameter m_dt_proj, m_dt_bias;         // (d_inner, dt_rank)
-  Parameter m_A, m_D;                     // (d_inner, d_state), (d_inner)
-  Parameter m_out_proj, m_out_proj_bias;  // (d_model, d_inner)
+  Weight m_in_proj;  // (2 d_inner, d_model): [x, z]
+  Parameter m_in_proj_bias;
+  Parameter m_conv, m_conv_bias;   // (d_inner, d_conv)
+  Weight m_x_proj;                 // (dt_rank + 2 d_state, d_inner): [dt, B, C]
+  Parameter m_dt_proj, m_dt_bias;  // (d_inner, dt_rank)
+  Parameter m_A, m_D;              // (d_inner, d_state), (d_inner)
+  Weight m_out_proj;               // (d_model, d_inner)
+  Parameter m_out_proj_bias;
 };
 
 /// The Mamba-2 block (arXiv:2405.21060, section 7).
@@ -91,6 +97,7 @@ class Mamba2 final : public Block {
   /// Initial parameters, drawn as the paper says; the same for the same seed.
   Mamba2(const Mamba2Config& config, DType dtype, std::uint64_t seed, Device device = Device::cpu());
 
+  std::size_t parameter_bytes() const override;
   BlockState make_state(ExecContext& exec, std::int64_t batch,
                         DType ssm_dtype = DType::float32) const override;
   void forward(ExecContext& exec, const Tensor& x, const Tensor& out, const BlockState* state = nullptr,
@@ -109,11 +116,13 @@ class Mamba2 final : public Block {
   Mamba2Config m_config;
   DType m_dtype;
   double m_norm_epsilon;
-  Parameter m_in_proj, m_in_proj_bias;  // (2 d_inner + 2 ngroups d_state + nheads, d_model): [z, x, B, C, dt]
-  Parameter m_conv, m_conv_bias;        // (conv_dim, d_conv)
-  Parameter m_A, m_D, m_dt_bias;        // (nheads); D (nheads) or (nheads, headdim)
-  Parameter m_norm;                     // (d_inner)
-  Parameter m_out_proj, m_out_proj_bias;  // (d_model, d_inner)
+  Weight m_in_proj;  // (2 d_inner + 2 ngroups d_state + nheads, d_model): [z, x, B, C, dt]
+  Parameter m_in_proj_bias;
+  Parameter m_conv, m_conv_bias;  // (conv_dim, d_conv)
+  Parameter m_A, m_D, m_dt_bias;  // (nheads); D (nheads) or (nheads, headdim)
+  Parameter m_norm;               // (d_inner)
+  Weight m_out_proj;              // (d_model, d_inner)
+  Parameter m_out_proj_bias;
 };
 
 }  // namespace ophis

@@ -73,9 +73,10 @@ struct ForwardOutput {
 };
 
 struct LoadOptions {
-  std::optional<DType> dtype;  ///< of weights and activations; none: as the checkpoint's configuration says
-  Device device;               ///< where the model computes
-  ProgressFn progress;         ///< told the bytes read so far, if given
+  std::optional<DType> dtype = {};  ///< of weights and activations; none: as the checkpoint says
+  Device device = {};               ///< where the model computes
+  ProgressFn progress = {};         ///< told the bytes read so far, if given
+  Quantization quantization = {};   ///< of weights that the checkpoint holds dense, as they are read
 };
 
 /// Mamba and Mamba-2 language models. The contexts given to a model are on its device. Immutable after
@@ -95,6 +96,8 @@ class LanguageModel {
   DType dtype() const noexcept { return m_dtype; }
   /// Where the weights are.
   Device device() const noexcept { return m_device; }
+  /// Bytes of the parameters that a step reads: of all but an embedding that is not the head as well.
+  std::size_t step_bytes() const;
 
   /// States of zeros for `batch` sequences. `state_dtype`, of the blocks' recurrent states, is float32 or the
   /// model's dtype: then a step moves half as much of them, and they are rounded after each.
@@ -123,13 +126,13 @@ class LanguageModel {
       : m_config(config), m_dtype(dtype), m_device(device) {}
   void add_layer(const ParameterSource& source, std::unique_ptr<Block> block);
   void require_own_kind(const ModelCache& cache) const;
-  void set_embedding(Parameter embedding, Parameter head);
+  void set_embedding(Weight embedding, Weight head);
 
   LanguageModelConfig m_config;
   DType m_dtype;
   Device m_device;
-  Parameter m_embedding;        // (vocab_size, d_model)
-  Parameter m_head;             // (vocab_size, d_model); the embedding's when tied
+  Weight m_embedding;           // (vocab_size, d_model)
+  Weight m_head;                // (vocab_size, d_model); the embedding's when tied
   std::vector<Layer> m_layers;  // n_layer of them, and the final norm
 };
 

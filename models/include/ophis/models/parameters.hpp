@@ -8,6 +8,7 @@
 
 #include "ophis/core/buffer.hpp"
 #include "ophis/core/uploader.hpp"
+#include "ophis/models/quantization.hpp"
 
 namespace ophis {
 
@@ -62,15 +63,21 @@ class ParameterSource {
   std::string full_name(const std::string& name) const { return m_prefix + name; }
   /// The source of what stands behind a further prefix.
   ParameterSource under(const std::string& prefix) const {
-    return ParameterSource(m_find, m_placement, m_prefix + prefix);
+    ParameterSource source(m_find, m_placement, m_prefix + prefix);
+    source.m_quantization = m_quantization;
+    return source;
   }
   /// Where the model that reads from here wants its parameters.
   const Placement& placement() const noexcept { return m_placement; }
+  /// What of it the model quantizes as it reads.
+  const Quantization& quantization() const noexcept { return m_quantization; }
+  void set_quantization(const Quantization& quantization) { m_quantization = quantization; }
 
  private:
   Find m_find;
   Placement m_placement;
   std::string m_prefix;
+  Quantization m_quantization;
 };
 
 /// A parameter, on the host, that must exist with this shape; axes of extent 1 may be missing or extra

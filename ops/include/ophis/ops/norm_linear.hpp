@@ -15,14 +15,18 @@ namespace ophis {
 /// conv_begin on, as many as conv_weight has channels, are the input of a step of the convolution and then
 /// its output (causal_conv1d_update).
 ///
-/// T is one of float32, bfloat16, float16; arithmetic is float32. n, or n but for the root, may be rounded to
-/// T. For few rows a GPU does all this in one kernel.
+/// T is one of float32, bfloat16, float16: the weight's or, if that is quantized, the 16-bit dtype of x or
+/// out if one of them has one, else float32. Arithmetic is float32. n, or n but for the root, may be rounded
+/// to T. For few rows a GPU does all this in one kernel.
 struct NormLinearArgs {
   Tensor x;            ///< (rows..., in) T or float32; the last axis dense
   Tensor norm_weight;  ///< (in) any compute dtype, or none: ones
   double eps = 1e-5;   ///< added to the mean of squares
 
-  Tensor weight;                    ///< (out, in) T; the last axis dense
+  Tensor weight;                    ///< (out, in) T; the last axis dense. Or, with weight_scale, the codes of
+                                    ///< a quantized weight, as in QuantizedLinearArgs
+  Tensor weight_scale;              ///< (out, groups), as there, or none
+  Tensor weight_shift;              ///< (out, groups), as there, or none
   Tensor bias;                      ///< (out) any compute dtype, or none
   bool weight_is_constant = false;  ///< as in LinearArgs, of norm_weight, too
   bool accumulate = false;          ///< as in LinearArgs; not with a convolution
