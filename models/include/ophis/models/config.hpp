@@ -89,8 +89,8 @@ struct LanguageModelConfig {
   std::int64_t bos_token_id = 0;                  ///< an empty prompt begins with it
   std::int64_t pad_token_id = 0;                  ///< fills shorter sequences of a batch
   std::vector<std::int64_t> eos_token_ids = {0};  ///< each of them ends a text
-  Quantization quantize_on_load;                  ///< what a torchao configuration wants quantized of dense weights
-  DType dtype = DType::float32;                   ///< what the checkpoint names as its dtype
+  Quantization quantize_on_load;  ///< what a torchao configuration wants quantized of dense weights
+  DType dtype = DType::float32;   ///< what the checkpoint names as its dtype
   std::vector<std::string>
       unread_parameters;  ///< names in the file that Ophis does not know; they change nothing
 
