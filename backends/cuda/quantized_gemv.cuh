@@ -5,7 +5,7 @@
 #pragma once
 
 #include "backends/cuda/gemv.cuh"
-#include "ops/common/quantized.hpp"
+#include "ops/common/quantized_rows.hpp"
 #include "ops/quantized_linear/quantized_linear_impl.hpp"
 
 namespace ophis::cuda::gemv {

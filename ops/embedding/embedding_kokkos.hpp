@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "ophis/ops/embedding.hpp"
-#include "ops/common/quantized.hpp"
+#include "ops/common/quantized_rows.hpp"
 #include "ops/common/rows.hpp"
 #include "ops/common/strided.hpp"
 

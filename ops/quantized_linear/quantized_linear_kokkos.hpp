@@ -7,7 +7,7 @@
 
 #include "ophis/core/kokkos.hpp"
 #include "ophis/core/simd.hpp"
-#include "ops/common/quantized.hpp"
+#include "ops/common/quantized_rows.hpp"
 #include "ops/common/strided.hpp"
 #include "ops/quantized_linear/quantized_linear_impl.hpp"
 
