@@ -9,14 +9,16 @@
 
 namespace ophis::linear_kokkos {
 
-/// One item: block_rows x block_outs outputs.
+/// One item: block_rows x block_outs outputs. On a CPU a thread streams its rows of the weight from memory in
+/// one go, each row once for all rows of x.
 template <class T, class Out, int W>
 struct Kernel {
-  static constexpr bool on_gpu = W == 1;  // there a thread takes one output
-  static constexpr int block_rows =
-      on_gpu ? 1 : 16;  // of x, so that a block of weight rows is used while in cache
-  static constexpr int block_outs = on_gpu ? 1 : 32;
-  static constexpr int unroll = 8;  // weight rows read side by side
+  static constexpr bool on_gpu = W == 1;              // there a thread takes one output
+  static constexpr int block_rows = on_gpu ? 1 : 16;  // of x, so that they stay in cache
+  static constexpr int block_outs = on_gpu ? 1 : 8;
+  static constexpr int chains = on_gpu ? 1 : 4;  // sums side by side
+  /// Far enough ahead that memory answers in time, which the hardware's own prefetching is not.
+  static constexpr int bytes_ahead = 8192, cache_line = 64;
 
   const T* x;
   const T* weight;
@@ -31,41 +33,33 @@ struct Kernel {
     const std::int64_t out_begin = item / row_blocks * block_outs;
     const std::int64_t row_end = Kokkos::min<std::int64_t>(shape.rows, row_begin + block_rows);
     const std::int64_t out_end = Kokkos::min<std::int64_t>(shape.out_features, out_begin + block_outs);
-    std::int64_t o = out_begin;
-    for (; o + unroll <= out_end; o += unroll) {
-      for (std::int64_t r = row_begin; r < row_end; ++r) dots<unroll>(r, o);
-    }
-    for (; o < out_end; ++o) {
-      for (std::int64_t r = row_begin; r < row_end; ++r) dots<1>(r, o);
+    for (std::int64_t o = out_begin; o < out_end; ++o) {
+      for (std::int64_t r = row_begin; r < row_end; ++r) {
+        const float sum = dot(x + r * shape.ldx, weight + o * shape.ldw) + (bias ? bias[o] : 0.0f);
+        Out& to = out[r * shape.ldout + o];
+        to = Out(accumulate ? static_cast<float>(to) + sum : sum);
+      }
     }
   }
 
-  /// N neighbouring outputs of one row.
-  template <int N>
-  KOKKOS_FUNCTION void dots(std::int64_t r, std::int64_t o) const {
-    const T* const row = x + r * shape.ldx;
-    const T* const first = weight + o * shape.ldw;
-    Pack<W> sums[N];
-    for (int j = 0; j < N; ++j) sums[j] = Pack<W>(0.0f);
+  KOKKOS_FUNCTION float dot(const T* row, const T* weights) const {
+    Pack<W> sums[chains];
+    for (int c = 0; c < chains; ++c) sums[c] = Pack<W>(0.0f);
+    constexpr int step = chains * W;
     std::int64_t i = 0;
-    for (; i + W <= shape.in_features; i += W) {
-      const Pack<W> value = load<W>(row + i);
-      for (int j = 0; j < N; ++j) {
-        const T* const from = first + j * shape.ldw + i;
-        prefetch<W>(
-            from + N * shape.ldw);  // the next rows: theirs are short streams that the hardware sees too late
-        sums[j] = fma(value, load<W>(from), sums[j]);
-      }
+    for (; i + step <= shape.in_features; i += step) {
+      for (int byte = 0; byte < step * static_cast<int>(sizeof(T)); byte += cache_line)
+        prefetch<W>(reinterpret_cast<const char*>(weights + i) + bytes_ahead + byte);
+      for (int c = 0; c < chains; ++c)
+        sums[c] = fma(load<W>(row + i + c * W), load<W>(weights + i + c * W), sums[c]);
     }
-    if (const int rest = static_cast<int>(shape.in_features - i); rest > 0) {
-      const Pack<W> value = load<W>(row + i, 1, rest);
-      for (int j = 0; j < N; ++j) sums[j] = fma(value, load<W>(first + j * shape.ldw + i, 1, rest), sums[j]);
+    for (; i < shape.in_features; i += W) {
+      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, shape.in_features - i));
+      prefetch<W>(reinterpret_cast<const char*>(weights + i) + bytes_ahead);
+      sums[0] = fma(load<W>(row + i, 1, count), load<W>(weights + i, 1, count), sums[0]);
     }
-    for (int j = 0; j < N; ++j) {
-      const float sum = reduce_add(sums[j]) + (bias ? bias[o + j] : 0.0f);
-      Out& to = out[r * shape.ldout + o + j];
-      to = Out(accumulate ? static_cast<float>(to) + sum : sum);
-    }
+    for (int c = 1; c < chains; ++c) sums[0] += sums[c];
+    return reduce_add(sums[0]);
   }
 };
 
@@ -85,7 +79,7 @@ inline void run(ExecContext& exec, const LinearArgs& args) {
                      shape,
                      row_blocks,
                      args.accumulate};
-      for_each_item(space, "ophis::linear", row_blocks * out_blocks, kernel);
+      for_each_element(space, "ophis::linear", row_blocks * out_blocks, kernel);
     });
   };
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T> type) {

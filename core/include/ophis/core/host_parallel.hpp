@@ -12,4 +12,9 @@ namespace ophis {
 /// throw.
 void for_each_on_host(std::int64_t count, const std::function<void(std::int64_t item, int thread)>& body);
 
+/// Runs body(begin, end) for ranges that make up [0, count), at most one a thread, all of about the same
+/// length, in parallel, and waits: for work that streams through memory. The body must not throw.
+void for_ranges_on_host(std::int64_t count,
+                        const std::function<void(std::int64_t begin, std::int64_t end)>& body);
+
 }  // namespace ophis

@@ -97,22 +97,34 @@ auto range(const ExecSpace& space, std::int64_t count) {
   return Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight);
 }
 
+/// Runs a lone piece of work on the calling thread where that is the CPU's: other threads need not wake.
+template <class ExecSpace, class Functor>
+bool runs_alone([[maybe_unused]] std::int64_t count, [[maybe_unused]] const Functor& functor) {
+  if constexpr (pack_width<ExecSpace> != 1) {
+    if (count == 1) functor(std::int64_t{0});
+    return count <= 1;
+  } else {
+    return count == 0;
+  }
+}
+
 }  // namespace detail
 
 /// Runs `functor(i)` for i in [0, count), in any order and in parallel, for small and equal pieces of work: a
 /// thread takes a run of them.
 template <class ExecSpace, class Functor>
 void for_each_element(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
-  if (count > 0) Kokkos::parallel_for(label, detail::range<Kokkos::Static>(space, count), functor);
+  if (!detail::runs_alone<ExecSpace>(count, functor))
+    Kokkos::parallel_for(label, detail::range<Kokkos::Static>(space, count), functor);
 }
 
 /// The same for pieces worth a microsecond or more, which may differ: on the CPU they are handed to threads
 /// one by one.
 template <class ExecSpace, class Functor>
 void for_each_item(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
-  if (count == 0) return;
+  if (detail::runs_alone<ExecSpace>(count, functor)) return;
   auto policy = detail::range<Kokkos::Dynamic>(space, count);
-  if constexpr (pack_width < ExecSpace >> 1) policy.set_chunk_size(1);
+  if constexpr (pack_width<ExecSpace> != 1) policy.set_chunk_size(1);
   Kokkos::parallel_for(label, policy, functor);
 }
 

@@ -15,9 +15,13 @@
 #include "ophis/core/half.hpp"
 #include "ophis/core/macros.hpp"
 
+#if defined(__F16C__) && !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__)
+#define OPHIS_HAS_F16C
+#include <immintrin.h>
+#endif
+
 namespace ophis {
 
-/// Floats in a vector register of the CPU that is compiled for.
 #if defined(__AVX512F__)
 /// Floats in a vector register of the CPU that is compiled for.
 inline constexpr int native_pack_width = 16;
@@ -147,15 +151,29 @@ OPHIS_INLINE_FUNCTION Vector<To, W> convert_lanes(From from) {
 template <class T>
 using StorageBits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint16_t>;
 
+/// Of float16. The compilers' conversion of vectors goes lane by lane, and that on the bits takes ten
+/// instructions.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> widen(Vector<std::uint16_t, W> halves) {
+#if defined(OPHIS_HAS_F16C)
+  if constexpr (W == 8) return std::bit_cast<Pack<W>>(_mm256_cvtph_ps(std::bit_cast<__m128i>(halves)));
+#if defined(__AVX512F__)
+  if constexpr (W == 16)
+    return std::bit_cast<Pack<W>>(_mm512_maskz_cvtph_ps(0xffff, std::bit_cast<__m256i>(halves)));
+#endif
+#endif
+  const auto words = convert_lanes<W, std::uint32_t>(halves);
+  return std::bit_cast<Pack<W>>(float16_to_float_bits<typename Pack<W>::Floats>(words));
+}
+
 template <class T, int W>
 OPHIS_INLINE_FUNCTION Pack<W> unpack(Vector<StorageBits<T>, W> bits) {
-  const auto words = convert_lanes<W, std::uint32_t>(bits);
   if constexpr (std::is_same_v<T, float>)
-    return std::bit_cast<Pack<W>>(words);
+    return std::bit_cast<Pack<W>>(bits);
   else if constexpr (std::is_same_v<T, bfloat16>)
-    return std::bit_cast<Pack<W>>(words << 16);
+    return std::bit_cast<Pack<W>>(convert_lanes<W, std::uint32_t>(bits) << 16);
   else
-    return std::bit_cast<Pack<W>>(float16_to_float_bits<typename Pack<W>::Floats>(words));
+    return widen<W>(bits);
 }
 
 template <class T, int W>
