@@ -30,7 +30,8 @@ struct ModelOptions {
 
   LanguageModel load(Device device) const {
     if (!model.name.empty()) return model.load(dtype.value(), device);
-    return LanguageModel::random(published_model_config(shape), dtype.value(), 0, device);
+    return LanguageModel::random(published_model_config(shape), dtype.value(), 0, device,
+                                 model.quantization.value());
   }
 };
 

@@ -29,7 +29,8 @@ struct Options {
   }
   LanguageModel load(Device device) const {
     if (shape.empty()) return model.load(dtype.value(), device);
-    return LanguageModel::random(published_model_config(shape), dtype.value(), 0, device);
+    return LanguageModel::random(published_model_config(shape), dtype.value(), 0, device,
+                                 model.quantization.value());
   }
 };
 
@@ -108,6 +109,7 @@ Command add_bench_generation(CLI::App& bench) {
   CLI::App* const command = bench.add_subcommand(
       "generation", "Time generation from prompt to last token, as mamba_ssm's benchmark script does");
   options->model.add_to(*command, "--model,--model-name");
+  options->model.add_quantization_to(*command);
   command
       ->add_option("--shape", options->shape,
                    fmt::format("Instead: a published model's shape, with random weights: {}",

@@ -115,14 +115,14 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
 }
 
 LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,
-                                    Device device) {
+                                    Device device, const Quantization& quantization) {
   const Placement placement(device);
   LanguageModel model(config, dtype, device);
   const double residual_scale =
       config.rescale_prenorm_residual ? std::sqrt(static_cast<double>(config.n_layer)) : 1.0;
   const auto draw_table = [&](std::uint64_t table_seed) {
-    return ParameterMap{{"weight", initial_embedding(config.vocab_size, config.d_model,
-                                                     config.initializer_range, table_seed)}};
+    return ParameterMap{{"table.weight", initial_embedding(config.vocab_size, config.d_model,
+                                                           config.initializer_range, table_seed)}};
   };
   const auto draw_layer = [&](std::uint64_t layer_seed) {
     return std::visit(
@@ -144,16 +144,21 @@ LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dty
     drawn.pop_front();
     return ParameterSource(std::move(parameters), placement);
   };
-  const auto take_table = [&] {
-    const Dims shape{config.vocab_size, config.d_model};
-    return Weight{"", require_parameter(take(), "weight", shape, dtype), {}, {}};
+  const auto take_quantized = [&](const Quantization& what) {
+    ParameterSource source = take();
+    source.set_quantization(what);
+    return source;
   };
-  const Weight embedding = take_table();
-  model.set_embedding(embedding, config.tie_embeddings ? embedding : take_table());
+  const auto take_table = [&](const Quantization& what) {
+    return require_table(take_quantized(what), "table", {config.vocab_size, config.d_model}, dtype);
+  };
+  const Weight embedding = take_table(config.tie_embeddings ? quantization : Quantization{});
+  model.set_embedding(embedding, config.tie_embeddings ? embedding : take_table(quantization));
   const ParameterSource norm(
       ParameterMap{{"weight", filled({config.d_model}, 1.0f)}, {"bias", filled({config.d_model}, 0.0f)}},
       placement);
-  for (std::int64_t i = 0; i < config.n_layer; ++i) model.add_layer(norm, make_block(config, take(), dtype));
+  for (std::int64_t i = 0; i < config.n_layer; ++i)
+    model.add_layer(norm, make_block(config, take_quantized(quantization), dtype));
   model.add_layer(norm, nullptr);
   placement.finish();
   return model;

@@ -147,6 +147,25 @@ TEST_CASE("the same seed gives the same model, in every dtype about the same log
   }
 }
 
+TEST_CASE("random weights can be quantized, and then take fewer bytes and give nearly the same logits") {
+  ExecContext exec;
+  const OwnedTensor ids = ids_of(1, 20, 50);
+  ForwardInput input;
+  input.input_ids = ids;
+  for (const char* const name : {small_mamba, small_mamba2}) {
+    const LanguageModelConfig config = parse_model_config(name, "test");
+    const LanguageModel dense = LanguageModel::random(config, DType::float32, 3);
+    const Quantization int8{parse_weight_format("int8", 0, true), parse_weight_format("int8", 0, true)};
+    const LanguageModel coded = LanguageModel::random(config, DType::float32, 3, Device::cpu(), int8);
+    CHECK(coded.step_bytes() < dense.step_bytes() / 2);
+    const ForwardOutput a = dense.forward(exec, input), b = coded.forward(exec, input);
+    CHECK_FALSE(test::same_bits(a.logits, b.logits));
+    TensorPool pool(0);
+    // Codes of 8 bits are about as exact as bfloat16.
+    CHECK(parity::worst_ratio(b.logits, pool.as_float64(a.logits), 20.0 * 0x1p15) <= 1.0);
+  }
+}
+
 TEST_CASE("generation takes no memory from the device after the second token") {
   ExecContext exec(test::device());
   for (const char* const config : {small_mamba, small_mamba2}) {

@@ -86,9 +86,10 @@ class LanguageModel {
   /// Reads config.json and the weights of a folder, in Hugging Face's or mamba_ssm's layout. Throws Error
   /// that names the file, parameter or tensor that is wrong.
   static LanguageModel load(const std::filesystem::path& folder, const LoadOptions& options = {});
-  /// Initial parameters drawn as the papers and the configuration say; equal for equal seeds.
+  /// Initial parameters drawn as the papers and the configuration say, equal for equal seeds, and
+  /// quantized if wanted.
   static LanguageModel random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,
-                              Device device = Device::cpu());
+                              Device device = Device::cpu(), const Quantization& quantization = {});
 
   /// What the model is.
   const LanguageModelConfig& config() const noexcept { return m_config; }
