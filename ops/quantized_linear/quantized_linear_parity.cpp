@@ -37,6 +37,10 @@ const Case cases[] = {
     {"int8, 5 x 96 -> 40, groups of 16", 5, 96, 40, 6, 8, f32, true, true, false, false, 0},
     {"int4, 7 x 600 -> 70, a channel, slices", 7, 600, 70, 1, 4, bf16, true, true, false, true, 3},
     {"int8, 8 x 600 -> 70, a channel, slices", 8, 600, 70, 1, 8, bf16, false, true, true, false, 5},
+    {"int4, 6 x 256 -> 66, groups of 32", 6, 256, 66, 8, 4, f16, false, true, false, false, 0},
+    {"int4, 5 x 256 -> 9, groups of 256, slices", 5, 256, 9, 1, 4, f32, true, false, false, false, 9},
+    {"int8, 8 x 320 -> 67, groups of 64, slices", 8, 320, 67, 5, 8, bf16, true, true, false, false, 64},
+    {"int8, 2 x 128 -> 7, groups of 8", 2, 128, 7, 16, 8, bf16, false, false, true, true, 0},
     {"int4, 17 x 128 -> 200", 17, 128, 200, 1, 4, bf16, false, true, false, false, 8},
     {"int8, 33 x 512 -> 300, 4 groups", 33, 512, 300, 4, 8, f32, true, false, true, true, 0},
 };

@@ -1,5 +1,8 @@
 #include "ophis/ops/quantized_linear.hpp"
 
+#include <cmath>
+#include <limits>
+
 #include "tests/support/parity_test.hpp"
 
 using namespace ophis;
@@ -53,6 +56,34 @@ TEST_CASE("quantized_linear gives a row the same bits alone and among others") {
     quantized_linear(exec, one);
     exec.fence();
     CHECK(test::same_bits(one.out, args.out.slice(0, r, r + 1)));
+  }
+}
+
+TEST_CASE("quantized_linear takes inputs of any magnitude, and lets none that is not finite vanish") {
+  ExecContext exec(test::device());
+  TensorPool pool(4);
+  QuantizedLinearArgs args = int4_weight(pool, 5, 256);
+  args.out = pool.poisoned(DType::float32, {1, 5});
+  args.x = pool.uniform(DType::float32, {1, 256}, -1, 1);
+  const Tensor ones = pool.poisoned(DType::float32, {1, 5});
+  QuantizedLinearArgs usual = args;
+  usual.out = ones;
+  quantized_linear(exec, usual);
+  exec.fence();
+  for (const float factor : {0x1p-60f, 0x1p60f}) {
+    CAPTURE(factor);
+    args.x = pool.poisoned(DType::float32, {1, 256});
+    for (int i = 0; i < 256; ++i) args.x.data<float>()[i] = factor * usual.x.data<float>()[i];
+    quantized_linear(exec, args);
+    exec.fence();
+    for (int o = 0; o < 5; ++o)
+      CHECK(args.out.data<float>()[o] / factor == doctest::Approx(ones.data<float>()[o]).epsilon(1e-4));
+  }
+  for (const float strange : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    args.x.data<float>()[200] = strange;
+    quantized_linear(exec, args);
+    exec.fence();
+    for (int o = 0; o < 5; ++o) CHECK_FALSE(std::isfinite(args.out.data<float>()[o]));
   }
 }
 
