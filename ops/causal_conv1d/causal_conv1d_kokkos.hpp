@@ -14,6 +14,8 @@ enum class Lanes { channels, time };
 
 /// Positions of one sequence that an item computes.
 inline constexpr std::int64_t time_tile = 128;
+/// Of the filters of nearly all models.
+inline constexpr int usual_width = 4;
 /// How far ahead rows are fetched: they lie too far apart for the hardware to see a stream.
 inline constexpr std::int64_t rows_ahead = 8;
 
@@ -34,7 +36,7 @@ struct Forward {
   static constexpr int channels_per_item = lanes == Lanes::time || W == 1 ? 1 : 8 * W;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    const std::int64_t channel = item % channel_blocks * channels_per_item;
+    std::int64_t channel = item % channel_blocks * channels_per_item;
     const std::int64_t tile = item / channel_blocks % tiles;
     const std::int64_t index = item / channel_blocks / tiles;
     const Sequence sequence = sequences[index];
@@ -42,6 +44,18 @@ struct Forward {
     const std::int64_t end = Kokkos::min(sequence.end, begin + time_tile);
     if constexpr (lanes == Lanes::channels) {
       const std::int64_t channel_end = Kokkos::min(dim, channel + channels_per_item);
+      // Whole packs whose inputs are all the sequence's own take the quick way, the rest the long one.
+      if constexpr (W > 1) {
+        const std::int64_t plain = Kokkos::max(begin, sequence.begin + usual_width - 1);
+        if (width == usual_width && !seq_idx && plain < end && x.stride(2) == 1 && out.stride(2) == 1) {
+          std::int64_t c = channel;
+          for (; c + W <= channel_end; c += W) {
+            for (std::int64_t l = begin; l < plain; ++l) output<W>(index, sequence, l, c, W);
+            outputs<usual_width>(sequence.batch, plain, end, c);
+          }
+          channel = c;
+        }
+      }
       for (std::int64_t l = begin; l < end; ++l) {
         for (std::int64_t c = channel; c < channel_end; c += W) {
           output<W>(index, sequence, l, c, static_cast<int>(Kokkos::min<std::int64_t>(W, channel_end - c)));
@@ -56,6 +70,25 @@ struct Forward {
       for (; l < end; l += W) {
         output<W>(index, sequence, l, channel, static_cast<int>(Kokkos::min<std::int64_t>(W, end - l)));
       }
+    }
+  }
+
+  /// Outputs [begin, end) of W channels, whose inputs are all the sequence's own: each input is read once.
+  template <int taps>
+  KOKKOS_FUNCTION void outputs(std::int64_t batch, std::int64_t begin, std::int64_t end,
+                               std::int64_t channel) const {
+    Pack<W> weights[taps], inputs[taps];
+    for (int k = 0; k < taps; ++k) weights[k] = load<W>(weight + k * dim + channel);
+    for (int k = 1; k < taps; ++k) inputs[k] = load<W>(x.at(batch, begin - taps + k, channel));
+    const Pack<W> start = bias ? load<W>(bias + channel) : Pack<W>(0.0f);
+    for (std::int64_t l = begin; l < end; ++l) {
+      const T* const from = x.at(batch, l, channel);
+      prefetch<W>(from + rows_ahead * x.stride(1));
+      for (int k = 1; k < taps; ++k) inputs[k - 1] = inputs[k];
+      inputs[taps - 1] = load<W>(from);
+      Pack<W> sum = start;
+      for (int k = 0; k < taps; ++k) sum = fma(weights[k], inputs[k], sum);
+      store(out.at(batch, l, channel), apply_activation(activation, sum));
     }
   }
 
@@ -147,10 +180,16 @@ struct Update {
   std::int64_t dim, width, state_len, channel_blocks;
   Activation activation;
 
+  /// The streams of a step are many and short: the hardware sees them too late.
+  static constexpr std::int64_t channels_ahead = 8 * W;
+
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const std::int64_t channel = item % channel_blocks * W;
     const std::int64_t b = item / channel_blocks;
     const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dim - channel));
+    for (std::int64_t slot = 0; slot < state_len; ++slot)
+      prefetch<W>(conv_state.at(b, channel + channels_ahead, slot));
+    for (std::int64_t k = 0; k < width; ++k) prefetch<W>(weight + k * dim + channel + channels_ahead);
     const Pack<W> input = load<W>(x.at(b, channel), x.stride(1), count);
     Pack<W> sum = bias ? load<W>(bias + channel, 1, count) : Pack<W>(0.0f);
     for (std::int64_t slot = 0; slot < state_len; ++slot) {

@@ -277,6 +277,9 @@ struct Update {
   std::int64_t dstate;
   bool dt_softplus;
 
+  /// Far enough ahead that memory answers in time.
+  static constexpr std::int64_t channels_ahead = 64;
+
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const std::int64_t block = item % blocks.count(), b = item / blocks.count();
     const std::int64_t channel = blocks.first_channel(block);
@@ -291,6 +294,8 @@ struct Update {
     } else {
       float sums[W] = {};
       for (int lane = 0; lane < count; ++lane) {
+        prefetch<W>(A + (channel + lane + channels_ahead) * dstate);
+        prefetch<W>(state.at(b, channel + lane + channels_ahead));
         Pack<W> sum(0.0f);
         for (std::int64_t n = 0; n < dstate; n += W) {
           const int tail = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
