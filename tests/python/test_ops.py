@@ -1,5 +1,6 @@
 """The ops on numpy arrays and other producers of DLPack, against their definitions."""
 
+import pathlib
 import threading
 
 import numpy as np
@@ -118,6 +119,36 @@ def test_the_other_ops(rng):
         ops.softmax(x), labels[..., None], -1))[..., 0], rtol=1e-4, atol=1e-5)
     mask = np.array([[0, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]])
     np.testing.assert_array_equal(ops.mask_positions(x, mask), x * mask[..., None])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_quantized_weights(rng, bits):
+    codes = rng.integers(0, 2**bits, (5, 64), np.uint8)
+    scale, shift, bias = normal(rng, 5, 2), normal(rng, 5, 2), normal(rng, 5)
+    packed = codes if bits == 8 else codes[:, 0::2] | codes[:, 1::2] << 4
+    x = normal(rng, 3, 64)
+    in_groups = lambda values: np.repeat(values, 32, axis=1)  # noqa: E731
+    matrix = in_groups(scale) * codes + in_groups(shift)
+    want = x @ matrix.T + bias
+    np.testing.assert_allclose(ops.quantized_linear(x, packed, scale, shift, bias), want, rtol=1e-3, atol=1e-2)
+    centred = in_groups(scale) * (codes.astype(np.float32) - 2**(bits - 1))
+    np.testing.assert_allclose(ops.quantized_linear(x, packed, scale), x @ centred.T, rtol=1e-3, atol=1e-2)
+    norm = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(ops.norm_linear(x, packed, weight_scale=scale, weight_shift=shift), norm @ matrix.T, rtol=1e-3,
+                               atol=1e-2)
+    ids = np.array([4, 0, 4])
+    rows = ops.embedding(ids, packed, weight_scale=scale, weight_shift=shift, out=np.empty((3, 64), np.float32))
+    np.testing.assert_allclose(rows, matrix[ids], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="out must be given"):
+        ops.embedding(ids, packed, weight_scale=scale)
+    with pytest.raises(ValueError, match="out, which is not given"):
+        ops.quantized_linear(x, packed, scale, accumulate=True)
+
+
+def test_every_op_of_the_c_interface_is_here():
+    symbols = (pathlib.Path(__file__).parents[2] / "interfaces/c/symbols.txt").read_text().split()
+    in_c = {name.removeprefix("ophis_").removesuffix("_args_init") for name in symbols if name.endswith("_args_init")}
+    assert in_c - {"forward"} == set(ops.__all__)
 
 
 def test_sample(rng):

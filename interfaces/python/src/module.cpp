@@ -49,6 +49,7 @@ void bind_ops(nb::module_ ops) {
   bind_linear(ops);
   bind_mask_positions(ops);
   bind_norm_linear(ops);
+  bind_quantized_linear(ops);
   bind_rms_norm(ops);
   bind_sample(ops);
   bind_selective_scan(ops);

@@ -15,6 +15,7 @@ void bind_layer_norm(nanobind::module_& module);
 void bind_linear(nanobind::module_& module);
 void bind_mask_positions(nanobind::module_& module);
 void bind_norm_linear(nanobind::module_& module);
+void bind_quantized_linear(nanobind::module_& module);
 void bind_rms_norm(nanobind::module_& module);
 void bind_sample(nanobind::module_& module);
 void bind_selective_scan(nanobind::module_& module);

@@ -15,6 +15,7 @@ from ophis.ops._layer_norm import layer_norm
 from ophis.ops._linear import linear
 from ophis.ops._mask_positions import mask_positions
 from ophis.ops._norm_linear import norm_linear
+from ophis.ops._quantized_linear import quantized_linear
 from ophis.ops._rms_norm import rms_norm
 from ophis.ops._sample import sample
 from ophis.ops._selective_scan import selective_scan, selective_state_update
@@ -22,5 +23,5 @@ from ophis.ops._softmax import softmax
 from ophis.ops._ssd_scan import ssd_scan, ssd_state_update
 
 __all__ = ["activation", "argmax", "causal_conv1d", "causal_conv1d_update", "cross_entropy", "cumsum", "embedding",
-           "layer_norm", "linear", "mask_positions", "norm_linear", "rms_norm", "sample", "selective_scan",
-           "selective_state_update", "softmax", "ssd_scan", "ssd_state_update"]
+           "layer_norm", "linear", "mask_positions", "norm_linear", "quantized_linear", "rms_norm", "sample",
+           "selective_scan", "selective_state_update", "softmax", "ssd_scan", "ssd_state_update"]
