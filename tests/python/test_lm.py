@@ -3,10 +3,13 @@
 import gc
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import ophis
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -156,6 +159,44 @@ def test_what_a_callback_raises_arrives(model_folder):
 
     with pytest.raises(KeyError, match="stop"):
         ophis.LM.from_pretrained(model_folder, progress=fail)
+
+
+@pytest.mark.parametrize("options", [{"quantize": "int8"}, {"quantize": "int4", "group_size": 64, "asymmetric": True},
+                                     {"quantize": "int4", "quantize_tables": "int8", "group_size": 0}])
+def test_quantized_weights(lm, model_folder, tmp_path, options):
+    ids = [lm.tokenizer.encode("Shall I compare thee to a summer's day?")]
+    quantized = ophis.LM.from_pretrained(model_folder, dtype="float32", **options)
+    assert quantized.step_bytes < lm.step_bytes * (0.3 if "quantize_tables" in options else 0.9)
+    logits, want = quantized.forward(ids).logits, lm.forward(ids).logits
+    error = np.linalg.norm(logits - want) / np.linalg.norm(want)
+    assert 1e-4 < error < (0.02 if options["quantize"] == "int8" else 0.15)
+    rest = {name: value for name, value in options.items() if not name.startswith("quantize")}
+    ophis.quantize(model_folder, tmp_path / "quantized", options["quantize"], tables=options.get("quantize_tables"), **rest)
+    read = ophis.LM.from_pretrained(tmp_path / "quantized", dtype="float32")
+    np.testing.assert_array_equal(read.forward(ids).logits, logits)
+    assert read.step_bytes == quantized.step_bytes
+
+
+def test_quantizing_by_a_calibration_text(model_folder, tmp_path):
+    told = []
+    text = (ROOT / "README.md").read_text()
+    ophis.quantize(model_folder, tmp_path / "out", calibration_text=text, calibration_tokens=300,
+                   progress=lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] > 0
+    plain = ophis.LM.from_pretrained(model_folder, quantize="int4")
+    ids = [plain.tokenizer.encode("Shall I compare thee")]
+    assert (ophis.LM.from_pretrained(tmp_path / "out").forward(ids).logits != plain.forward(ids).logits).any()
+
+    def fail(done, total):
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        ophis.quantize(model_folder, tmp_path / "other", progress=fail)
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ValueError, match="int3"):
+        ophis.LM.from_pretrained(model_folder, quantize="int3")
+    with pytest.raises(ValueError, match="exists"):
+        ophis.quantize(model_folder, tmp_path / "out")
 
 
 def test_tokenizer(lm):

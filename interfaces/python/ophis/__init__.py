@@ -11,7 +11,7 @@
 from ophis import errors, ops
 from ophis._core import Cache, StreamDecoder, Tokenizer, __version__, backend, devices, num_threads
 from ophis.errors import Error
-from ophis.lm import LM, Generation, LMOutput
+from ophis.lm import LM, Generation, LMOutput, quantize
 
-__all__ = ["LM", "LMOutput", "Generation", "Cache", "Tokenizer", "StreamDecoder", "Error", "errors", "ops", "backend",
-           "devices", "num_threads", "__version__"]
+__all__ = ["LM", "LMOutput", "Generation", "Cache", "Tokenizer", "StreamDecoder", "Error", "errors", "ops", "quantize",
+           "backend", "devices", "num_threads", "__version__"]

@@ -64,8 +64,9 @@ class LM:
         """The last generation, with its log probabilities and times."""
 
     @classmethod
-    def from_pretrained(cls, name: str | PathLike[str], *, device: str = "cpu", dtype: str | None = None, revision: str = "",
-                        progress: Callable[[int, int], None] | None = None,
+    def from_pretrained(cls, name: str | PathLike[str], *, device: str = "cpu", dtype: str | None = None,
+                        quantize: str | None = None, quantize_tables: str | None = None, group_size: int = 128,
+                        asymmetric: bool = False, revision: str = "", progress: Callable[[int, int], None] | None = None,
                         download_progress: Callable[[str, int, int], None] | None = None) -> LM:
         """Reads config.json, the weights and tokenizer.json of a model.
 
@@ -74,10 +75,16 @@ class LM:
         or else downloaded into it. `device`: "cpu", "cuda", "cuda:1". `dtype`: "float32", "bfloat16" or "float16"; None: as the
         checkpoint says. `progress` is told the bytes read and the bytes in all, `download_progress` a file and its bytes.
 
+        `quantize`: "int8" or "int4" quantizes the projections of all blocks as they are loaded, `quantize_tables` the head, and
+        the embedding where it is the same table; `group_size` inputs (0: a whole row) share a scale, and with `asymmetric` a
+        zero point. Weights that are quantized in the checkpoint stay as they are. ophis.quantize writes such a model to a folder.
+
         Raises NotFoundError, CorruptDataError or UnsupportedError that names the file or parameter.
         """
         folder = _core.resolve_model(fspath(name), revision, False, download_progress)
-        return cls(_core.LanguageModel.load(folder, device, None if dtype is None else _dtype_name(dtype), progress), folder)
+        model = _core.LanguageModel.load(folder, device, None if dtype is None else _dtype_name(dtype), quantize,
+                                         quantize_tables, group_size, asymmetric, progress)
+        return cls(model, folder)
 
     @classmethod
     def random(cls, name: str, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> LM:
@@ -111,6 +118,11 @@ class LM:
     def device(self) -> str:
         """Where the model computes."""
         return self._model.device
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of the parameters that a step of generation reads: of all but an embedding that is not the head as well."""
+        return self._model.step_bytes
 
     def __repr__(self) -> str:
         config = self.config
@@ -241,6 +253,21 @@ class LM:
         finally:
             is_closed.set()
             thread.join()
+
+
+def quantize(name: str | PathLike[str], out: str | PathLike[str], format: str | None = "int4", *, tables: str | None = None,
+             group_size: int = 128, asymmetric: bool = False, calibration_text: str = "", calibration_tokens: int = 8192,
+             revision: str = "", progress: Callable[[int, int], None] | None = None,
+             download_progress: Callable[[str, int, int], None] | None = None) -> None:
+    """Writes the model `name`, a folder or a hub id, with quantized weights to the folder `out`, which must not exist.
+
+    `format`, of the blocks' projections, and `tables`, of the head and an embedding that is the same, are "int8", "int4" or None:
+    as they are. `group_size` and `asymmetric` are those of LM.from_pretrained, which reads the folder. With `calibration_text`
+    the model is run over at most `calibration_tokens` of it, and weights are rounded so that the outputs change least (GPTQ).
+    `progress` is told the bytes of weights done and in all. The folder appears whole or not at all.
+    """
+    folder = _core.resolve_model(fspath(name), revision, False, download_progress)
+    _core.quantize(folder, fspath(out), format, tables, group_size, asymmetric, calibration_text, calibration_tokens, progress)
 
 
 def _dtype_name(dtype: Any) -> str:

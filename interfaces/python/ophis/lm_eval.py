@@ -22,14 +22,18 @@ from ophis.lm import LM
 class OphisLM(TemplateLM):
     """loglikelihood, loglikelihood_rolling and generate_until, in batches of `batch_size` texts of like length.
 
-    pretrained: a model's folder. device, dtype: as LM.from_pretrained takes them. max_length: tokens of a context and its
+    pretrained: a model's folder or hub id. device, dtype, quantize, quantize_tables, group_size, asymmetric: as
+    LM.from_pretrained takes them. max_length: tokens of a context and its
     continuation that are looked at; longer ones lose their beginning. max_gen_toks: new tokens where a task names no number.
     """
 
     def __init__(self, pretrained: str, device: str | None = None, dtype: str | None = None, batch_size: int | str = 1,
-                 max_length: int = 2048, max_gen_toks: int = 256, **_: Any):
+                 max_length: int = 2048, max_gen_toks: int = 256, quantize: str | None = None,
+                 quantize_tables: str | None = None, group_size: int = 128, asymmetric: bool = False, **_: Any):
         super().__init__()
-        self.lm = LM.from_pretrained(pretrained, device=device or "cpu", dtype=None if dtype in (None, "auto") else dtype)
+        self.lm = LM.from_pretrained(pretrained, device=device or "cpu", dtype=None if dtype in (None, "auto") else dtype,
+                                     quantize=quantize, quantize_tables=quantize_tables, group_size=group_size,
+                                     asymmetric=asymmetric)
         self.batch_size = 1 if batch_size == "auto" else int(batch_size)
         self.max_length = int(max_length)
         self.max_gen_toks = int(max_gen_toks)

@@ -12,6 +12,7 @@
 #include "ophis/hub/resolve_model.hpp"
 #include "ophis/models/cache_file.hpp"
 #include "ophis/models/language_model.hpp"
+#include "ophis/models/quantization.hpp"
 
 /// Vectors of what can only be moved hide from the compiler that these cannot be copied.
 template <>
@@ -41,19 +42,50 @@ std::string resolve(const std::string& name, const std::string& revision, bool t
   return resolve_model(name, options).string();
 }
 
+/// Tells a Python function, if given; an exception of its own, or Ctrl-C, ends what goes on.
+ProgressFn interruptible(const ProgressFn& progress) {
+  return [&progress](std::uint64_t done, std::uint64_t total) {
+    nb::gil_scoped_acquire locked;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    if (progress) progress(done, total);
+  };
+}
+
+/// "int8", "int4" or none, of the projections and of the tables.
+Quantization to_quantization(const std::optional<std::string>& projections,
+                             const std::optional<std::string>& tables, std::int64_t group_size,
+                             bool asymmetric) {
+  Quantization quantization;
+  if (projections) quantization.projections = parse_weight_format(*projections, group_size, !asymmetric);
+  if (tables) quantization.tables = parse_weight_format(*tables, group_size, !asymmetric);
+  return quantization;
+}
+
 LanguageModel load_model(const std::string& folder, const std::string& device,
-                         const std::optional<std::string>& dtype, const ProgressFn& progress) {
+                         const std::optional<std::string>& dtype,
+                         const std::optional<std::string>& projections,
+                         const std::optional<std::string>& tables, std::int64_t group_size, bool asymmetric,
+                         const ProgressFn& progress) {
   LoadOptions options;
   options.device = parse_device(device);
   if (dtype) options.dtype = parse_dtype(*dtype);
-  if (progress) {
-    options.progress = [&](std::uint64_t done, std::uint64_t total) {
-      nb::gil_scoped_acquire locked;
-      progress(done, total);
-    };
-  }
+  options.quantization = to_quantization(projections, tables, group_size, asymmetric);
+  options.progress = interruptible(progress);
   nb::gil_scoped_release unlocked;
   return LanguageModel::load(folder, options);
+}
+
+void quantize_folder(const std::string& folder, const std::string& out,
+                     const std::optional<std::string>& projections, const std::optional<std::string>& tables,
+                     std::int64_t group_size, bool asymmetric, const std::string& calibration_text,
+                     std::int64_t calibration_tokens, const ProgressFn& progress) {
+  QuantizeOptions options;
+  options.what = to_quantization(projections, tables, group_size, asymmetric);
+  options.calibration_text = calibration_text;
+  options.calibration_tokens = calibration_tokens;
+  options.progress = interruptible(progress);
+  nb::gil_scoped_release unlocked;
+  quantize_model(folder, out, options);
 }
 
 LanguageModel random_model(const std::string& name, const std::string& device, const std::string& dtype,
@@ -179,13 +211,17 @@ void bind_model(nb::module_& module) {
              "The folder of a model by its name: a folder, or an id on the Hugging Face hub, in whose cache "
              "it is looked for and "
              "into which it is downloaded.");
+  module.def("quantize", &quantize_folder, "folder"_a, "out"_a, "projections"_a.none(), "tables"_a.none(),
+             "group_size"_a, "asymmetric"_a, "calibration_text"_a, "calibration_tokens"_a,
+             "progress"_a.none(), "Writes a model with quantized weights to a folder that does not exist.");
   nb::class_<LanguageModel>(module, "LanguageModel")
-      .def_static("load", &load_model, "folder"_a, "device"_a = "cpu", "dtype"_a.none() = nb::none(),
-                  "progress"_a.none() = nb::none())
+      .def_static("load", &load_model, "folder"_a, "device"_a, "dtype"_a.none(), "projections"_a.none(),
+                  "tables"_a.none(), "group_size"_a, "asymmetric"_a, "progress"_a.none())
       .def_static("random", &random_model, "name"_a, "device"_a = "cpu", "dtype"_a = "float32", "seed"_a = 0)
       .def_prop_ro("config", &config_dict)
       .def_prop_ro("dtype", [](const LanguageModel& self) { return to_string(self.dtype()); })
       .def_prop_ro("device", [](const LanguageModel& self) { return detail::concat(self.device()); })
+      .def_prop_ro("step_bytes", &LanguageModel::step_bytes)
       .def(
           "make_cache",
           [](const LanguageModel& self, std::int64_t batch, const std::string& state_dtype) {
