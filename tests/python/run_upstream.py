@@ -6,7 +6,7 @@
 
 The suites are read from the fetched sources, and from GitHub where it is reached those that the sources lack. Nothing of
 them is kept: copies whose device is replaced lie in a temporary folder. What the shim packages lack (reference functions,
-mamba_ssm's models) comes from the fetched packages, whose compiled extensions are not needed. Needs einops and huggingface_hub.
+Mamba-3) comes from the fetched packages, whose compiled extensions are not needed. Needs einops and huggingface_hub.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("lm_eval")
 from lm_eval import simple_evaluate  # noqa: E402
 from lm_eval.api.instance import Instance  # noqa: E402
+from lm_eval.api.registry import get_model  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402
 from ophis.lm_eval import OphisLM  # noqa: E402
 
@@ -50,6 +51,29 @@ def test_loglikelihood_rolling(model):
     # In windows each token is still counted once.
     short = OphisLM(str(MODEL), dtype="float32", max_length=4)
     assert short.loglikelihood_rolling([request("loglikelihood_rolling", LINES[0])])[0] < values[0] * 0.5
+
+
+def test_lm_evals_own_class_for_mamba_ssm(tmp_path):
+    ot = pytest.importorskip("ophis.torch")
+    config = ot.MambaConfig(d_model=64, n_layer=2, vocab_size=4096, ssm_cfg={"layer": "Mamba2", "d_state": 32, "headdim": 32})
+    ot.MambaLMHeadModel(config).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").symlink_to(MODEL / "tokenizer.json")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}')
+    requests = [request("loglikelihood", *pair) for pair in [("Shall I compare thee", " to a summer's day?"), ("To be", ", or")]]
+    ot.install()
+    try:
+        theirs = get_model("mamba_ssm")(str(tmp_path), tokenizer=str(tmp_path), device="cpu", dtype="float32", batch_size=2)
+        answers = theirs.loglikelihood(requests)
+    finally:
+        ot.uninstall()
+    for answer, want in zip(answers, OphisLM(str(tmp_path), dtype="float32", batch_size=2).loglikelihood(requests)):
+        assert answer == (pytest.approx(want[0], rel=1e-4), want[1])
+
+
+def test_quantized():
+    line = request("loglikelihood", "Shall I compare", " thee")
+    plain, quantized = (OphisLM(str(MODEL), **more).loglikelihood([line])[0][0] for more in ({}, {"quantize": "int4"}))
+    assert plain != quantized and quantized == pytest.approx(plain, rel=0.2)
 
 
 def test_generate_until(model):

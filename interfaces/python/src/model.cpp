@@ -11,6 +11,7 @@
 #include "ophis/core/copy.hpp"
 #include "ophis/hub/resolve_model.hpp"
 #include "ophis/models/cache_file.hpp"
+#include "ophis/models/checkpoint.hpp"
 #include "ophis/models/language_model.hpp"
 #include "ophis/models/quantization.hpp"
 
@@ -211,6 +212,17 @@ void bind_model(nb::module_& module) {
              "The folder of a model by its name: a folder, or an id on the Hugging Face hub, in whose cache "
              "it is looked for and "
              "into which it is downloaded.");
+  nb::class_<Checkpoint>(module, "Checkpoint")
+      .def_static(
+          "open", [](const std::string& folder) { return Checkpoint::open(folder); }, "folder"_a,
+          nb::call_guard<nb::gil_scoped_release>())
+      .def_prop_ro("names", &Checkpoint::names)
+      .def(
+          "tensor",
+          [](nb::object self, const std::string& name, const std::string& library) {
+            return to_python(nb::cast<const Checkpoint&>(self).tensor(name), self, library);
+          },
+          "name"_a, "library"_a, "A view of the file, which must not be written to.");
   module.def("quantize", &quantize_folder, "folder"_a, "out"_a, "projections"_a.none(), "tables"_a.none(),
              "group_size"_a, "asymmetric"_a, "calibration_text"_a, "calibration_tokens"_a,
              "progress"_a.none(), "Writes a model with quantized weights to a folder that does not exist.");

@@ -30,7 +30,8 @@ class Mamba2(InferenceStates):
         self.d_ssm = self.d_inner if d_ssm is None else d_ssm
         assert self.d_ssm % headdim == 0
         self.nheads = self.d_ssm // headdim
-        self.D_has_hdim, self.rmsnorm, self.norm_before_gate, self.dt_limit = D_has_hdim, rmsnorm, norm_before_gate, dt_limit
+        self.D_has_hdim, self.rmsnorm, self.norm_before_gate = D_has_hdim, rmsnorm, norm_before_gate
+        self.dt_limit = tuple(dt_limit)  # a list, where it comes from JSON
         self.activation, self.act = "silu", nn.SiLU()
         self.chunk_size, self.use_mem_eff_path, self.layer_idx = chunk_size, use_mem_eff_path, layer_idx
         self.process_group, self.sequence_parallel = process_group, sequence_parallel

@@ -1,0 +1,1 @@
+from ophis.torch import MambaConfig  # noqa: F401

@@ -1,0 +1,1 @@
+from ophis.torch._language_model import Block  # noqa: F401

@@ -1,0 +1,1 @@
+from ophis.torch._attention import MHA  # noqa: F401

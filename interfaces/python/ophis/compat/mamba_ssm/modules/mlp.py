@@ -1,0 +1,1 @@
+from ophis.torch._mlp import GatedMLP  # noqa: F401
