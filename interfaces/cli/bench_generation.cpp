@@ -5,23 +5,18 @@
 #include <random>
 
 #include "interfaces/cli/commands.hpp"
-#include "interfaces/cli/options.hpp"
+#include "interfaces/cli/generation_flags.hpp"
 #include "interfaces/cli/output.hpp"
-#include "interfaces/cli/sampling.hpp"
 
 namespace ophis::cli {
 namespace {
 
-struct Options {
-  ModelOption model;
-  TokenizerOption tokenizer;
-  DTypeOption dtype;
-  StateDTypeOption state_dtype;
-  ComputeOptions compute;
-  SamplingFlags sampling;
+struct Options : GenerationFlags {
   std::string shape, prompt;
-  std::int64_t prompt_length = 100, new_tokens = 100, batch = 1, repeats = 3;
+  std::int64_t prompt_length = 100, batch = 1, repeats = 3;
   bool json = false;
+
+  Options() { max_new_tokens = 100; }
 
   std::string name() const {
     if (!shape.empty()) return shape;
@@ -60,15 +55,9 @@ int run(const Options& options) {
   const std::vector<TokenIds> prompts =
       has_prompt ? std::vector<TokenIds>{tokenizer->encode(options.prompt)}
                  : random_prompts(options, std::min<std::int64_t>(model.config().vocab_size, 1000));
-  GenerationOptions generation;
-  generation.max_new_tokens = options.new_tokens;
-  generation.state_dtype = options.state_dtype.value();
-  generation.sampling = options.sampling.value();
+  GenerationOptions generation = options.options(has_prompt ? &*tokenizer : nullptr);
   generation.eos_token_ids.emplace();
-  if (has_prompt) {
-    generation.num_return_sequences = options.batch;
-    generation.tokenizer = &*tokenizer;
-  }
+  if (has_prompt) generation.num_return_sequences = options.batch;
   std::vector<std::string> texts = generate(model, exec, prompts, generation).texts;
   for (std::string& text : texts) text.insert(0, options.prompt);
   if (!options.json && has_prompt) print(Json(texts).dump() + "\n");
@@ -77,7 +66,8 @@ int run(const Options& options) {
   for (std::int64_t i = 0; i < options.repeats; ++i) generate(model, exec, prompts, generation);
   const double milliseconds = 1e3 * watch.seconds() / static_cast<double>(options.repeats);
   if (!options.json) {
-    print(fmt::format("Prompt length: {}, generation length: {}\n", prompts[0].size(), options.new_tokens));
+    print(
+        fmt::format("Prompt length: {}, generation length: {}\n", prompts[0].size(), options.max_new_tokens));
     print(fmt::format("{} prompt processing + decoding time: {:.0f}ms\n", name, milliseconds));
     return exit_ok;
   }
@@ -88,7 +78,7 @@ int run(const Options& options) {
             {"parameters", parameters},
             {"batch", options.batch},
             {"prompt_length", prompts[0].size()},
-            {"generation_length", options.new_tokens},
+            {"generation_length", options.max_new_tokens},
             {"repeats", options.repeats},
             {"milliseconds", milliseconds}};
   if (has_prompt) json["texts"] = texts;
@@ -108,24 +98,17 @@ Command add_bench_generation(CLI::App& bench) {
   const auto options = std::make_shared<Options>();
   CLI::App* const command = bench.add_subcommand(
       "generation", "Time generation from prompt to last token, as mamba_ssm's benchmark script does");
-  options->model.add_to(*command, "--model,--model-name");
-  options->model.add_quantization_to(*command);
+  options->add_to(*command, "--model,--model-name", 1);
   command
       ->add_option("--shape", options->shape,
                    fmt::format("Instead: a published model's shape, with random weights: {}",
                                fmt::join(published_model_names(), ", ")))
       ->check(CLI::IsMember(published_model_names()).description(""))
       ->excludes("--model");
-  options->tokenizer.add_to(*command);
   command->add_option("--prompt", options->prompt, "A text to continue (default: random tokens)");
   add_count(*command, "--promptlen", options->prompt_length, "Random tokens, without --prompt");
-  add_count(*command, "--genlen,--max-new-tokens", options->new_tokens, "New tokens of each sequence");
   add_count(*command, "--batch", options->batch, "Sequences at once");
   add_count(*command, "--repeats", options->repeats, "The mean of so many is told, after one more");
-  options->sampling.add_to(*command);
-  options->dtype.add_to(*command);
-  options->state_dtype.add_to(*command);
-  options->compute.add_to(*command);
   add_json_option(*command, options->json);
   command->footer(
       "The flags and the lines printed are those of mamba_ssm's benchmark_generation_mamba_simple.py,\n"

@@ -7,24 +7,18 @@
 #include <memory>
 
 #include "interfaces/cli/commands.hpp"
-#include "interfaces/cli/options.hpp"
+#include "interfaces/cli/generation_flags.hpp"
+#include "interfaces/cli/interrupt.hpp"
 #include "interfaces/cli/output.hpp"
-#include "interfaces/cli/sampling.hpp"
 #include "ophis/models/cache_file.hpp"
 
 namespace ophis::cli {
 namespace {
 
-struct Options {
-  ModelOption model;
-  TokenizerOption tokenizer;
-  DTypeOption dtype;
-  StateDTypeOption state_dtype;
-  ComputeOptions compute;
-  SamplingFlags sampling;
+struct Options : GenerationFlags {
   std::vector<std::string> stop;
   std::string prompt, prefix, suffix = "\n", load;
-  std::int64_t max_new_tokens = 128;
+  bool is_interactive = false;  ///< lines come from a terminal
 };
 
 constexpr const char* help =
@@ -33,7 +27,8 @@ constexpr const char* help =
     "  /save FILE   keep the model's memory of the text\n"
     "  /load FILE   go on from there\n"
     "  /help        this\n"
-    "  /quit        end (so does the end of input)\n"
+    "  /quit        end (so do the end of input and, at the prompt, Ctrl-C)\n"
+    "  Ctrl-C       ends an answer\n"
     "  //...        a line that begins with a slash\n";
 
 /// The text so far, and the states of the model that has read it.
@@ -95,28 +90,30 @@ class Conversation {
       m_unread.push_back(static_cast<std::int32_t>(m_model.config().bos_token_id));
     }
     TextWriter writer;
-    GenerationOptions generation;
-    generation.max_new_tokens = m_options.max_new_tokens;
-    generation.sampling = m_options.sampling.value();
+    GenerationOptions generation = m_options.options(&m_tokenizer);
     generation.stop = m_options.stop;
-    generation.tokenizer = &m_tokenizer;
     generation.cache = &m_cache;
     generation.history = {m_read};
     generation.on_text = [&](std::size_t, std::string_view text) {
       writer.write(text);
       return true;
     };
+    std::optional<InterruptGuard> ctrl_c;
+    if (m_options.is_interactive) {
+      ctrl_c.emplace();
+      generation.on_token = [&](std::size_t, std::int32_t) { return !ctrl_c->is_interrupted(); };
+    }
     const GenerationResult result = generate(m_model, m_exec, std::span(&m_unread, 1), generation);
-    writer.finish();
     // The states have read all but the last token.
     m_read.insert(m_read.end(), m_unread.begin(), m_unread.end());
     const TokenIds& ids = result.ids[0];
     m_read.insert(m_read.end(), ids.begin(), ids.end() - 1);
     m_unread = {ids.back()};
-    m_overhang.clear();
-    if (result.finished[0] == FinishReason::stop) {
-      m_overhang = m_tokenizer.decode(ids, true).substr(result.texts[0].size());
-    }
+    const std::string beyond = m_tokenizer.decode(ids, true).substr(result.texts[0].size());
+    m_overhang = result.finished[0] == FinishReason::stop ? beyond : std::string();
+    // What is remembered is shown, up to the token at which the user stopped it.
+    if (result.finished[0] == FinishReason::cancelled) writer.write(beyond);
+    writer.finish();
   }
 
   const LanguageModel& m_model;
@@ -161,27 +158,27 @@ bool obey(Conversation& conversation, const std::string& line) {
   return true;
 }
 
-int run(const Options& options) {
+int run(Options& options) {
+  options.is_interactive = isatty(STDIN_FILENO) == 1;
   const Tokenizer tokenizer = options.tokenizer.load(options.model);
   ExecContext exec = options.compute.make_context();
   const LanguageModel model = options.model.load(options.dtype.value(), exec.device());
   Conversation conversation(model, tokenizer, exec, options);
   if (!options.load.empty()) conversation.load(options.load);
-  const bool is_terminal = isatty(STDIN_FILENO) == 1;
-  if (is_terminal) print("/help lists the commands\n");
+  if (options.is_interactive) print("/help lists the commands\n");
   std::string line;
   for (bool goes_on = true; goes_on;) {
-    if (is_terminal) print("> ");
+    if (options.is_interactive) print("> ");
     if (!std::getline(std::cin, line)) break;
     if (line.ends_with('\r')) line.pop_back();
     try {
       goes_on = obey(conversation, line);
     } catch (const Error& error) {
-      if (!is_terminal) throw;
+      if (!options.is_interactive) throw;
       print_error(to_string(error.code()), error.what(), false);
     }
   }
-  if (is_terminal && std::cin.eof()) print("\n");
+  if (options.is_interactive && std::cin.eof()) print("\n");
   return exit_ok;
 }
 
@@ -191,22 +188,12 @@ Command add_chat(CLI::App& program) {
   const auto options = std::make_shared<Options>();
   CLI::App* const command =
       program.add_subcommand("chat", "Write a text in turn with a model, which remembers it");
-  options->model.add_to(*command);
-  options->tokenizer.add_to(*command);
   command->add_option("--prompt", options->prompt, "The beginning of the text, before the first line");
   command->add_option("--prefix", options->prefix, "Goes before each line of the user's");
   command->add_option("--suffix", options->suffix, "Goes behind each line (default: a line break)");
   command->add_option("--load", options->load, "Go on from a file that /save has written");
-  command
-      ->add_option("--max-new-tokens,--genlen", options->max_new_tokens,
-                   "Tokens of a reply, unless the model's end-of-text token or a stop string comes first")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30).description(""))
-      ->capture_default_str();
-  options->sampling.add_to(*command);
+  options->add_to(*command, "--model", 1);
   add_stop_option(*command, options->stop);
-  options->dtype.add_to(*command);
-  options->state_dtype.add_to(*command);
-  options->compute.add_to(*command);
   command->footer(std::string(help) +
                   "Lines may also come through a pipe; then the first error ends the program.\n\n"
                   "Examples:\n"

@@ -6,23 +6,16 @@
 #include <memory>
 
 #include "interfaces/cli/commands.hpp"
-#include "interfaces/cli/options.hpp"
+#include "interfaces/cli/generation_flags.hpp"
 #include "interfaces/cli/output.hpp"
-#include "interfaces/cli/sampling.hpp"
 
 namespace ophis::cli {
 namespace {
 
-struct Options {
-  ModelOption model;
-  TokenizerOption tokenizer;
-  DTypeOption dtype;
-  StateDTypeOption state_dtype;
-  ComputeOptions compute;
-  SamplingFlags sampling;
+struct Options : GenerationFlags {
   std::vector<std::string> prompts, stop;
   std::string prompt_file;
-  std::int64_t max_new_tokens = 128, batch = 1;
+  std::int64_t batch = 1;
   bool ignore_eos = false;
   bool logprobs = false;
   bool json = false;
@@ -114,14 +107,10 @@ int run(const Options& options) {
   const std::vector<TokenIds> prompts = options.prompt_ids(tokenizer, model.config());
   const bool streams = !options.json && prompts.size() == 1 && options.batch == 1;
   TextWriter stream;
-  GenerationOptions generation;
-  generation.max_new_tokens = options.max_new_tokens;
-  generation.state_dtype = options.state_dtype.value();
-  generation.sampling = options.sampling.value();
+  GenerationOptions generation = options.options(&tokenizer);
   generation.num_return_sequences = options.batch;
   generation.stop = options.stop;
   generation.logprobs = options.logprobs;
-  generation.tokenizer = &tokenizer;
   if (options.ignore_eos) generation.eos_token_ids.emplace();
   if (streams) {
     stream.write(tokenizer.decode(prompts[0], true));
@@ -156,30 +145,19 @@ Command add_generate(CLI::App& program) {
   const auto options = std::make_shared<Options>();
   CLI::App* const command = program.add_subcommand(
       "generate", "Continue a text: writes prompt and continuation to stdout, timings to stderr");
-  options->model.add_to(*command);
-  options->tokenizer.add_to(*command);
   CLI::Option_group* const prompt = command->add_option_group("Prompt", "What the model continues");
   prompt->add_option("--prompt", options->prompts, "The text to continue; may be given more than once")
       ->allow_extra_args(false);
   prompt->add_option("--prompt-file", options->prompt_file, "A UTF-8 file with the text; - is stdin");
   prompt->require_option(1);
-  command
-      ->add_option("--max-new-tokens,--genlen", options->max_new_tokens,
-                   "Stop after so many tokens, unless the model's end-of-text token comes first")
-      ->check(CLI::NonNegativeNumber.description(""))
-      ->capture_default_str();
+  options->add_to(*command, "--model", 0);
   command->add_flag("--ignore-eos", options->ignore_eos, "Go on after the end-of-text token");
-  options->sampling.add_to(*command);
   add_stop_option(*command, options->stop);
   command->add_option("--batch,--num-return-sequences", options->batch, "Continuations of each prompt")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20).description(""))
       ->capture_default_str();
   command->add_flag("--logprobs", options->logprobs,
                     "With --json: the log-probability of each new token, by the model's softmax alone");
-  options->model.add_quantization_to(*command);
-  options->dtype.add_to(*command);
-  options->state_dtype.add_to(*command);
-  options->compute.add_to(*command);
   add_json_option(*command, options->json);
   command->footer(
       "An empty prompt starts from the model's bos token. Filters work in this order: penalties,\n"

@@ -6,6 +6,7 @@
 #include "ophis/models/checkpoint.hpp"
 #include "ophis/models/safetensors_writer.hpp"
 #include "ophis/ops/parity.hpp"
+#include "tests/support/pseudo_terminal.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/test_data.hpp"
@@ -287,6 +288,27 @@ TEST_CASE("cli: chat keeps the text as states, through a pipe") {
   // A stop string is left out, and not said again by a prefix.
   const std::string said = generated("ROMEO:\n", "8"), stop = said.substr(said.size() / 2, 2);
   CHECK(chat("ROMEO:\n", {"--stop", stop}).out.rfind(said.substr(0, said.find(stop)), 0) == 0);
+}
+
+TEST_CASE("cli: Ctrl-C ends an answer of chat, and at the prompt the program") {
+  const std::string ctrl_c = "\x03";
+  test::PseudoTerminal terminal({"chat", "--genlen", "1000000"});
+  CHECK(terminal.read_until("> ").rfind("/help", 0) == 0);
+  terminal.type("ROMEO:\n");
+  terminal.read_until("ROMEO:\r\n");  // the echo
+  terminal.read_until("\n");          // of an answer without an end
+  terminal.type(ctrl_c);
+  CHECK(terminal.read_until("\n> ").ends_with("\n> "));
+  // The next answer goes on from there.
+  terminal.type("/reset\n");
+  terminal.read_until("> ");
+  terminal.type("To be\n");
+  terminal.read_until("To be\r\n");
+  terminal.read_until("\n");
+  terminal.type(ctrl_c);
+  CHECK(terminal.read_until("\n> ").ends_with("\n> "));
+  terminal.type(ctrl_c);
+  CHECK(terminal.ending_signal() == SIGINT);
 }
 
 TEST_CASE("cli: chat refuses what it does not know, and ends there when it comes through a pipe") {

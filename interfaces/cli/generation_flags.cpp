@@ -1,4 +1,4 @@
-#include "interfaces/cli/sampling.hpp"
+#include "interfaces/cli/generation_flags.hpp"
 
 #include <cmath>
 #include <cstdlib>
@@ -73,6 +73,30 @@ SamplingOptions SamplingFlags::value() const {
   result.top_p = top_p.value_or(result.top_p);
   result.min_p = min_p.value_or(result.min_p);
   return result;
+}
+
+void GenerationFlags::add_to(CLI::App& command, const char* model_flag, std::int64_t fewest_tokens) {
+  model.add_to(command, model_flag);
+  tokenizer.add_to(command);
+  command
+      .add_option("--max-new-tokens,--genlen", max_new_tokens,
+                  "New tokens of each text, unless an end-of-text token or a stop string comes first")
+      ->check(CLI::Range(fewest_tokens, std::int64_t{1} << 30).description(""))
+      ->capture_default_str();
+  sampling.add_to(command);
+  model.add_quantization_to(command);
+  dtype.add_to(command);
+  state_dtype.add_to(command);
+  compute.add_to(command);
+}
+
+GenerationOptions GenerationFlags::options(const Tokenizer* tokens) const {
+  GenerationOptions options;
+  options.max_new_tokens = max_new_tokens;
+  options.state_dtype = state_dtype.value();
+  options.sampling = sampling.value();
+  options.tokenizer = tokens;
+  return options;
 }
 
 void add_stop_option(CLI::App& command, std::vector<std::string>& stop) {
