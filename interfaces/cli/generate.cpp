@@ -18,6 +18,7 @@ struct Options : GenerationFlags {
   std::int64_t batch = 1;
   bool ignore_eos = false;
   bool logprobs = false;
+  std::int64_t top_logprobs = 0;
   bool json = false;
 
   std::vector<TokenIds> prompt_ids(const Tokenizer& tokens, const LanguageModelConfig& config) const {
@@ -63,6 +64,17 @@ Json timings_json(const GenerationResult& result, double load_seconds) {
           {"decode_tokens_per_second", per_second(decoded, result.decode_seconds)}};
 }
 
+/// For each token a list of {"id", "logprob"}.
+Json top_logprobs_json(const std::vector<std::vector<TokenLogprob>>& top_logprobs) {
+  Json places = Json::array();
+  for (const std::vector<TokenLogprob>& tokens : top_logprobs) {
+    Json place = Json::array();
+    for (const TokenLogprob& token : tokens) place.push_back({{"id", token.id}, {"logprob", token.logprob}});
+    places.push_back(std::move(place));
+  }
+  return places;
+}
+
 /// What was asked for, and what came of it.
 struct Outcome {
   const std::vector<TokenIds>& prompts;
@@ -83,6 +95,7 @@ struct Outcome {
               {"text", text(sequence)},
               {"stopped_by", to_string(result.finished[sequence])}};
     if (!result.logprobs.empty()) json["logprobs"] = result.logprobs[sequence];
+    if (!result.top_logprobs.empty()) json["top_logprobs"] = top_logprobs_json(result.top_logprobs[sequence]);
     return json;
   }
 };
@@ -111,6 +124,7 @@ int run(const Options& options) {
   generation.num_return_sequences = options.batch;
   generation.stop = options.stop;
   generation.logprobs = options.logprobs;
+  generation.top_logprobs = options.top_logprobs;
   if (options.ignore_eos) generation.eos_token_ids.emplace();
   if (streams) {
     stream.write(tokenizer.decode(prompts[0], true));
@@ -158,6 +172,12 @@ Command add_generate(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--logprobs", options->logprobs,
                     "With --json: the log-probability of each new token, by the model's softmax alone");
+  command
+      ->add_option(
+          "--top-logprobs", options->top_logprobs,
+          "With --json: so many of the most probable tokens at the place of each new one; 0 (default): "
+          "none")
+      ->check(CLI::NonNegativeNumber.description(""));
   add_json_option(*command, options->json);
   command->footer(
       "An empty prompt starts from the model's bos token. Filters work in this order: penalties,\n"
@@ -165,7 +185,8 @@ Command add_generate(CLI::App& program) {
       "when all are done. Times are in seconds; load counts reading and converting the weights, prefill\n"
       "the prompt up to the first new token, decode the tokens after it.\n"
       "JSON: model, dtype, device, threads, prompt_ids, ids (prompt and continuation), text, stopped_by,\n"
-      "logprobs, timings; of several texts these are of the first, and all are in sequences.\n\n"
+      "logprobs, top_logprobs, timings; of several texts these are of the first, and all are in "
+      "sequences.\n\n"
       "Examples:\n"
       "  ophis generate --prompt \"ROMEO:\" --max-new-tokens 100\n"
       "  ophis generate --prompt \"ROMEO:\" --topp 0.9 --temperature 0.7 --repetition-penalty 1.2 --seed 1\n"

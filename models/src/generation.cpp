@@ -44,6 +44,9 @@ void check(const GenerationOptions& options, std::span<const TokenIds> prompts,
   for (const std::string& stop : options.stop) {
     OPHIS_REQUIRE(!stop.empty(), "generate: a stop string is empty");
   }
+  OPHIS_REQUIRE(options.top_logprobs >= 0 && options.top_logprobs <= config.vocab_size,
+                "generate: top_logprobs is ", options.top_logprobs, ", but must be 0 to ", config.vocab_size,
+                ", the vocabulary's size");
   const auto batch = static_cast<std::int64_t>(prompts.size());
   if (options.cache) {
     OPHIS_REQUIRE(options.num_return_sequences == 1,
@@ -100,43 +103,51 @@ std::vector<ChooserInput> chooser_inputs(std::span<const TokenIds> prompts,
 /// The tokens that are chosen on the device, on their way to the host.
 class Choice {
  public:
-  /// The host may look at the choice before the last `ahead` ones.
-  Choice(ExecContext& exec, const GenerationOptions& options, const LanguageModelConfig& config,
+  /// Choices are made from what `logits` (sequences, vocab) float32 then holds. The host may look at the
+  /// choice before the last `ahead` ones.
+  Choice(ExecContext& exec, const GenerationOptions& options, const Tensor& logits,
          std::span<const ChooserInput> inputs, int ahead)
       : m_exec(exec),
+        m_logits(logits),
         m_next(DType::int64, {static_cast<std::int64_t>(inputs.size())}, exec.device()),
         m_losses(DType::float32, m_next->shape(), exec.device()),
-        m_chooser(exec, options.sampling, config.vocab_size, inputs),
+        m_chooser(exec, options.sampling, logits.extent(1), inputs),
         m_tokens(exec, m_next, ahead + 1),
         m_token_losses(exec, m_losses, ahead + 1),
-        m_with_losses(options.logprobs) {}
+        m_with_losses(options.logprobs) {
+    if (options.top_logprobs > 0) m_token_logits.emplace(exec, logits, ahead + 1);
+  }
 
   /// (sequences) int64, the latest choice.
   const Tensor& next() const { return m_next; }
 
   /// Queues a choice.
-  void make(const Tensor& logits) {
-    m_chooser.choose(m_exec, logits, m_next);
-    if (m_with_losses) cross_entropy(m_exec, {logits, m_next, no_token, m_losses});
+  void make() {
+    m_chooser.choose(m_exec, m_logits, m_next);
+    if (m_with_losses) cross_entropy(m_exec, {m_logits, m_next, no_token, m_losses});
   }
   /// Sends what was chosen to the host.
   void post() {
     m_tokens.post();
     if (m_with_losses) m_token_losses.post();
+    if (m_token_logits) m_token_logits->post();
   }
   /// Hands the oldest choice on the way over; returns whether any sequence goes on.
   bool take(GenerationProgress& progress) {
     const Tensor ids = m_tokens.take();
-    return progress.take(ids, m_with_losses ? m_token_losses.take() : Tensor());
+    const Tensor losses = m_with_losses ? m_token_losses.take() : Tensor();
+    return progress.take(ids, losses, m_token_logits ? m_token_logits->take() : Tensor());
   }
 
  private:
   static constexpr std::int64_t no_token = -1;
 
   ExecContext& m_exec;
+  Tensor m_logits;
   OwnedTensor m_next, m_losses;  // (sequences) int64, float32
   TokenChooser m_chooser;
   Readback m_tokens, m_token_losses;
+  std::optional<Readback> m_token_logits;
   bool m_with_losses;
 };
 
@@ -199,14 +210,14 @@ GenerationResult generate(const LanguageModel& model, ExecContext& exec, std::sp
   // A GPU computes the token after the next while the host looks at the next; but the caller's states are not
   // to run ahead.
   const int ahead = exec.device() == Device::cpu() || options.cache ? 0 : 1;
-  Choice choice(exec, options, model.config(), inputs, ahead);
   const Start begin(model, exec, padded, options);
+  Choice choice(exec, options, begin.logits, inputs, ahead);
   const std::int64_t seen = begin.cache->seqlen();
-  choice.make(begin.logits);
+  choice.make();
   choice.post();
   Graph step(exec, [&] {
     model.step(exec, choice.next(), *begin.cache, begin.logits);
-    choice.make(begin.logits);
+    choice.make();
   });
   exec.fence();
   result.prefill_seconds = seconds_since(start);

@@ -17,8 +17,9 @@ class GenerationSequence {
   GenerationSequence(std::size_t index, const GenerationOptions& options, std::span<const std::int64_t> eos);
 
   bool goes_on() const noexcept { return !m_reason; }
-  /// Takes its next token, and tells the callbacks; returns false if one of them wants generation to stop.
-  bool take(std::int32_t id, std::optional<float> logprob);
+  /// Takes its next token and what it is chosen from, logits (vocab) float32 or nothing, and tells the
+  /// callbacks; returns false if one of them wants generation to stop.
+  bool take(std::int32_t id, std::optional<float> logprob, const Tensor& logits);
   void cancel() { m_reason = FinishReason::cancelled; }
   /// Adds what it has said to the end of a result.
   void move_to(GenerationResult& result) &&;
@@ -34,6 +35,7 @@ class GenerationSequence {
   std::optional<StreamDecoder> m_decoder;
   TokenIds m_ids;
   std::vector<float> m_logprobs;
+  std::vector<std::vector<TokenLogprob>> m_top_logprobs;
   std::string m_text;
   std::optional<FinishReason> m_reason;
 };
@@ -47,8 +49,8 @@ class GenerationProgress {
   GenerationProgress& operator=(const GenerationProgress&) = delete;
 
   /// Takes the next token of every sequence that still runs, from ids (sequences) int64 and, if they are
-  /// given, losses (sequences) float32; returns whether any goes on.
-  bool take(const Tensor& ids, const Tensor& losses);
+  /// given, losses (sequences) and logits (sequences, vocab) float32; returns whether any goes on.
+  bool take(const Tensor& ids, const Tensor& losses, const Tensor& logits);
   void move_to(GenerationResult& result) &&;
 
  private:

@@ -197,7 +197,7 @@ TEST_CASE("cli: generate continues several texts, and stops") {
   const Words words{"generate", "--prompt", "ROMEO:", "--prompt", "To be",  "--batch", "2",
                     "--genlen", "9",        "--topk", "20",       "--seed", "3"};
   Words with_json = words;
-  with_json.insert(with_json.end(), {"--json", "--logprobs"});
+  with_json.insert(with_json.end(), {"--json", "--logprobs", "--top-logprobs", "2"});
   const json output = run_ophis(with_json).json();
   const json& sequences = output.at("sequences");
   REQUIRE(sequences.size() == 4);
@@ -206,6 +206,11 @@ TEST_CASE("cli: generate continues several texts, and stops") {
   CHECK(sequences[2].at("text").get<std::string>().rfind("To be", 0) == 0);
   CHECK(sequences[0].at("ids") != sequences[1].at("ids"));
   CHECK(sequences[3].at("logprobs").size() == 9);
+  CHECK(sequences[3].at("top_logprobs").size() == 9);
+  const json& place = sequences[3].at("top_logprobs")[8];
+  REQUIRE(place.size() == 2);
+  CHECK(place[0].at("logprob").get<double>() >= place[1].at("logprob").get<double>());
+  CHECK(place[0].at("id") != place[1].at("id"));
   CHECK(output.at("timings").at("decode_tokens") == 32);
   std::string texts;
   for (std::size_t i = 0; i < 4; ++i) {

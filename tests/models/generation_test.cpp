@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "models/src/stop_strings.hpp"
@@ -154,8 +156,10 @@ TEST_CASE("log-probabilities are those of the model's softmax") {
   GenerationOptions options = sampling_options(6);
   options.sampling.repetition_penalty = 1.5;
   options.logprobs = true;
+  options.top_logprobs = 3;
   const GenerationResult result = trained.run({prompt}, options);
   REQUIRE(result.logprobs.at(0).size() == 6);
+  REQUIRE(result.top_logprobs.at(0).size() == 6);
   const OwnedTensor ids(DType::int64, {1, static_cast<std::int64_t>(prompt.size() + 6)});
   std::copy(result.ids[0].begin(), result.ids[0].end(),
             std::copy(prompt.begin(), prompt.end(), ids->data<std::int64_t>()));
@@ -168,7 +172,41 @@ TEST_CASE("log-probabilities are those of the model's softmax") {
     for (std::int64_t v = 0; v < row.count(); ++v) sum += std::exp(static_cast<double>(row.data<float>()[v]));
     const double want = static_cast<double>(row.data<float>()[result.ids[0][i]]) - std::log(sum);
     CHECK(static_cast<double>(result.logprobs[0][i]) == doctest::Approx(want).epsilon(1e-4));
+    // The most probable ones, in this order.
+    const std::vector<TokenLogprob>& top = result.top_logprobs[0][i];
+    REQUIRE(top.size() == 3);
+    std::vector<float> ordered(row.data<float>(), row.data<float>() + row.count());
+    std::sort(ordered.begin(), ordered.end(), std::greater<>());
+    for (std::size_t k = 0; k < 3; ++k) {
+      CHECK(row.data<float>()[top[k].id] == doctest::Approx(ordered[k]).epsilon(1e-4));
+      CHECK(static_cast<double>(top[k].logprob) ==
+            doctest::Approx(static_cast<double>(ordered[k]) - std::log(sum)).epsilon(1e-4));
+    }
   }
+}
+
+TEST_CASE("top log-probabilities are of each sequence, as far as it goes") {
+  Trained trained("mamba2-tiny");
+  const std::vector<TokenIds> prompts = trained.encode({"ROMEO:\n\t", "Enter"});
+  GenerationOptions options;
+  options.max_new_tokens = 5;
+  options.eos_token_ids.emplace();
+  options.top_logprobs = trained.model.config().vocab_size;
+  const GenerationResult all = trained.run(prompts, options);
+  for (std::size_t i = 0; i < 2; ++i) {
+    for (std::size_t k = 0; k < 5; ++k) {
+      const std::vector<TokenLogprob>& tokens = all.top_logprobs.at(i).at(k);
+      CHECK(tokens[0].id == all.ids[i][k]);  // greedy
+      double sum = 0.0;
+      for (const TokenLogprob& token : tokens) sum += std::exp(static_cast<double>(token.logprob));
+      CHECK(sum == doctest::Approx(1.0).epsilon(1e-4));
+    }
+  }
+  options.eos_token_ids = {all.ids[0][2]};
+  options.top_logprobs = 1;
+  const GenerationResult ended = trained.run({prompts[0]}, options);
+  CHECK(ended.top_logprobs[0].size() == ended.ids[0].size());
+  CHECK(trained.run({prompts[0]}, {}).top_logprobs.empty());
 }
 
 TEST_CASE("stop strings end a text wherever its tokens begin and end") {
@@ -278,6 +316,8 @@ TEST_CASE("generation refuses options that are out of range, by name") {
   refuses("presence_penalty is 1e+300, but", [](Options& o) { o.sampling.presence_penalty = 1e300; });
   refuses("frequency_penalty is nan, but", [&](Options& o) { o.sampling.frequency_penalty = nan; });
   refuses("num_return_sequences is 0, but", [](Options& o) { o.num_return_sequences = 0; });
+  refuses("top_logprobs is -1, but must be 0 to 4096", [](Options& o) { o.top_logprobs = -1; });
+  refuses("top_logprobs is 4097, but", [](Options& o) { o.top_logprobs = 4097; });
   refuses("stop strings and on_text need a tokenizer", [](Options& o) { o.stop = {"x"}; });
   refuses("a stop string is empty", [&](Options& o) {
     o.tokenizer = &trained.tokenizer;

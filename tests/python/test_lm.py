@@ -56,6 +56,14 @@ def test_stop_strings_and_logprobs(lm):
     log = lm.forward([ids], logits_to_keep=1).logits[0, 0].astype(np.float64)
     lm.generate(ids, max_new_tokens=1, logprobs=True)
     assert lm.last.logprobs[0][0] == pytest.approx(log.max() - np.log(np.exp(log).sum()), abs=1e-3)
+    assert lm.last.top_logprobs == []
+    lm.generate(ids, max_new_tokens=2, top_logprobs=3)
+    first = lm.last.top_logprobs[0][0]
+    assert [token for token, _ in first] == np.argsort(-log, kind="stable")[:3].tolist()
+    assert len(lm.last.top_logprobs[0]) == 2
+    assert [value for _, value in first] == pytest.approx(np.sort(log)[::-1][:3] - np.log(np.exp(log).sum()), abs=1e-3)
+    with pytest.raises(ValueError, match="top_logprobs is -1"):
+        lm.generate(ids, max_new_tokens=2, top_logprobs=-1)
 
 
 def test_going_on_from_a_file(lm, tmp_path):

@@ -823,6 +823,12 @@ typedef struct ophis_generation_options {
   /// (num_prompts) pointers to what the cache has seen already, for repetition_penalty, or NULL.
   const int32_t* const* history;
   const int64_t* history_lengths;  ///< (num_prompts) numbers of ids that history points to
+
+  int64_t top_logprobs;  ///< so many tokens are told for each new one; 0, the default: none
+  /// (sequences, max_new_tokens, top_logprobs): written, the most probable tokens at the place of each new
+  /// one, the first of them first; or NULL, as top_logprob_values, if there are none.
+  int32_t* top_logprob_ids;
+  float* top_logprob_values;  ///< of the same shape: written like logprobs, for these tokens
 } ophis_generation_options;
 OPHIS_API ophis_status ophis_generation_options_init(ophis_generation_options* options, size_t size);
 

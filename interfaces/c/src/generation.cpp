@@ -80,6 +80,11 @@ GenerationOptions to_options(const ophis_generation_options& from, std::int64_t 
   if (from.num_return_sequences != 0) options.num_return_sequences = from.num_return_sequences;
   set_text_options(from, options);
   options.logprobs = from.logprobs != nullptr;
+  options.top_logprobs = from.top_logprobs;
+  if (from.top_logprobs != 0) {
+    require(from.top_logprob_ids, "top_logprob_ids");
+    require(from.top_logprob_values, "top_logprob_values");
+  }
   if (from.cache) options.cache = &from.cache->cache;
   if (from.history) {
     options.history =
@@ -94,6 +99,19 @@ void write_rows(const std::vector<std::vector<Value>>& rows, std::int64_t width,
   for (const std::vector<Value>& row : rows) {
     std::copy(row.begin(), row.end(), to);
     to += width;
+  }
+}
+
+void write_top_logprobs(const GenerationResult& result, std::int64_t width,
+                        const ophis_generation_options& to) {
+  for (std::size_t i = 0; i < result.top_logprobs.size(); ++i) {
+    std::int64_t at = static_cast<std::int64_t>(i) * width * to.top_logprobs;
+    for (const std::vector<TokenLogprob>& tokens : result.top_logprobs[i]) {
+      for (const TokenLogprob& token : tokens) {
+        to.top_logprob_ids[at] = token.id;
+        to.top_logprob_values[at++] = token.logprob;
+      }
+    }
   }
 }
 
@@ -139,6 +157,7 @@ ophis_status ophis_generate(const ophis_model* model, ophis_context* context, co
     const ophis::GenerationResult result = ophis::generate(which, exec, texts, how);
     write_rows(result.ids, how.max_new_tokens, ids);
     if (given.logprobs) write_rows(result.logprobs, how.max_new_tokens, given.logprobs);
+    write_top_logprobs(result, how.max_new_tokens, given);
     for (std::size_t i = 0; i < result.ids.size(); ++i) {
       num_ids[i] = static_cast<int64_t>(result.ids[i].size());
       if (given.finish_reasons) given.finish_reasons[i] = static_cast<std::int32_t>(result.finished[i]);

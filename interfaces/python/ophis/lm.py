@@ -38,6 +38,8 @@ class Generation:
     """why it ended: "length", "eos", "stop" or "cancelled" """
     logprobs: list[list[float]]
     """with logprobs: of each token the logarithm of its probability, by the model's softmax alone"""
+    top_logprobs: list[list[list[tuple[int, float]]]]
+    """with top_logprobs: for each token the most probable ones at its place and their logarithms, the first of them first"""
     prompt_tokens: int
     steps: int
     prefill_seconds: float
@@ -178,13 +180,15 @@ class LM:
     def generate(self, prompt: Any, max_new_tokens: int = 128, *, stream: bool = False, temperature: float = 0.0,
                  top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0,
                  presence_penalty: float = 0.0, frequency_penalty: float = 0.0, seed: int = 0, num_return_sequences: int = 1,
-                 stop: str | Sequence[str] = (), logprobs: bool = False, eos_token_ids: Sequence[int] | None = None,
-                 state_dtype: str | None = None, cache: Cache | None = None, history: Sequence[Sequence[int]] = ()) -> Any:
+                 stop: str | Sequence[str] = (), logprobs: bool = False, top_logprobs: int = 0,
+                 eos_token_ids: Sequence[int] | None = None, state_dtype: str | None = None, cache: Cache | None = None,
+                 history: Sequence[Sequence[int]] = ()) -> Any:
         """Continues a prompt, or each of a list of prompts.
 
         prompt: a text, or a list of token ids; or a list of texts or of lists of ids, of any lengths.
         Returns the new text, or for ids the list of new ids; a list of those for a list of prompts or several
-        num_return_sequences. `last` then has them all, why each ended, and with `logprobs` the tokens' log probabilities.
+        num_return_sequences. `last` then has them all, why each ended, and with `logprobs` the tokens' log probabilities, with
+        `top_logprobs` those of so many of the most probable tokens at each place.
 
         A sequence ends after max_new_tokens, with one of eos_token_ids (None: the model's own; []: none), or where one of the
         `stop` strings is complete in its text, which is cut before it.
@@ -203,6 +207,7 @@ class LM:
             "repetition_penalty": repetition_penalty, "presence_penalty": presence_penalty,
             "frequency_penalty": frequency_penalty, "seed": seed, "num_return_sequences": num_return_sequences,
             "stop": [stop] if isinstance(stop, str) else list(stop), "logprobs": logprobs,
+            "top_logprobs": top_logprobs,
             "history": [list(each) for each in history]}
         if eos_token_ids is not None:
             options["eos_token_ids"] = list(eos_token_ids)

@@ -49,6 +49,7 @@ GenerationOptions to_options(const nb::dict& given) {
   take("seed", sampling.seed);
   take("num_return_sequences", options.num_return_sequences);
   take("logprobs", options.logprobs);
+  take("top_logprobs", options.top_logprobs);
   take("stop", options.stop);
   take("eos_token_ids", options.eos_token_ids);
   take("history", options.history);
@@ -59,6 +60,21 @@ GenerationOptions to_options(const nb::dict& given) {
   return options;
 }
 
+/// For each sequence and token a list of (id, logprob).
+nb::list to_list(const GenerationResult& result) {
+  nb::list sequences;
+  for (const auto& sequence : result.top_logprobs) {
+    nb::list places;
+    for (const auto& tokens : sequence) {
+      nb::list place;
+      for (const TokenLogprob& token : tokens) place.append(nb::make_tuple(token.id, token.logprob));
+      places.append(std::move(place));
+    }
+    sequences.append(std::move(places));
+  }
+  return sequences;
+}
+
 nb::dict to_dict(GenerationResult result) {
   nb::dict values;
   nb::list finished;
@@ -67,6 +83,7 @@ nb::dict to_dict(GenerationResult result) {
   values["texts"] = nb::cast(std::move(result.texts));
   values["finished"] = std::move(finished);
   values["logprobs"] = nb::cast(std::move(result.logprobs));
+  values["top_logprobs"] = to_list(result);
   values["prompt_tokens"] = result.prompt_tokens;
   values["steps"] = result.steps;
   values["prefill_seconds"] = result.prefill_seconds;

@@ -347,8 +347,23 @@ static void test_sampling(const language_model* model) {
   }
   CHECK(memcmp(ids, ids + new_tokens, new_tokens * sizeof ids[0]) != 0);
   options.logprobs = NULL;
+  enum { top = 2 };
+  int32_t top_ids[sequences * new_tokens * top];
+  float top_values[sequences * new_tokens * top];
+  options.top_logprobs = top;
+  CHECK(ophis_generate(model->model, context, prompts, lengths, 2, &options, again, num_ids, NULL) ==
+        OPHIS_INVALID_ARGUMENT);
+  CHECK(strstr(ophis_last_error(), "top_logprob_ids") != NULL);
+  options.top_logprob_ids = top_ids;
+  options.top_logprob_values = top_values;
   CHECK_OK(ophis_generate(model->model, context, prompts, lengths, 2, &options, again, num_ids, NULL));
   CHECK(memcmp(ids, again, sizeof ids) == 0);
+  for (int i = 0; i < sequences * new_tokens; ++i) {
+    CHECK(top_ids[i * top] != top_ids[i * top + 1]);
+    CHECK(top_values[i * top] >= top_values[i * top + 1]);
+    if (ids[i] == top_ids[i * top]) CHECK(fabsf(logprobs[i] - top_values[i * top]) < 1e-3f);
+  }
+  options.top_logprobs = 0;
 
   // A stop string in the middle of what the first sequence says.
   char* text = NULL;

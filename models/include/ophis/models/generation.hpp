@@ -46,6 +46,7 @@ struct GenerationOptions {
   SamplingOptions sampling;
   std::int64_t num_return_sequences = 1;  ///< of each prompt, side by side in the result
   bool logprobs = false;                  ///< fill GenerationResult::logprobs
+  std::int64_t top_logprobs = 0;          ///< fill GenerationResult::top_logprobs with so many a token
   /// Decodes the new tokens (without special ones) for `stop`, on_text and GenerationResult::texts.
   const Tokenizer* tokenizer = nullptr;
   /// A sequence ends where the first of these is complete in its new text, which is cut before it. Needs a
@@ -74,6 +75,12 @@ enum class FinishReason {
 /// "length", "eos", ...
 const char* to_string(FinishReason reason) noexcept;
 
+/// A token that might have been, and the logarithm of its probability.
+struct TokenLogprob {
+  std::int32_t id;
+  float logprob;
+};
+
 /// Sequences: num_return_sequences of the first prompt, then those of the second, ...
 struct GenerationResult {
   std::vector<TokenIds> ids;           ///< per sequence the new tokens; the one that ended it is the last
@@ -82,6 +89,9 @@ struct GenerationResult {
   /// With `logprobs`: for each token the logarithm of its probability, by the model's softmax alone, without
   /// penalties, temperature or filters.
   std::vector<std::vector<float>> logprobs;
+  /// With `top_logprobs`: for each token the most probable ones at its place by that softmax, the first of
+  /// them first; of equal ones the lowest id.
+  std::vector<std::vector<std::vector<TokenLogprob>>> top_logprobs;
   std::int64_t prompt_tokens = 0;  ///< of all prompts, without padding
   std::int64_t steps = 0;          ///< one-step updates done after the prefill
   double prefill_seconds = 0.0;    ///< from the start to the first token
