@@ -136,8 +136,8 @@ nb::object hand_over(ExecContext& exec, OwnedTensor tensor, const std::string& l
   return to_python(std::move(tensor), library);
 }
 
-nb::tuple forward(const LanguageModel& model, nb::object input_ids, nb::object inputs_embeds,
-                  nb::object attention_mask, nb::object labels, ModelCache* cache,
+nb::tuple forward(const LanguageModel& model, const nb::object& input_ids, const nb::object& inputs_embeds,
+                  const nb::object& attention_mask, const nb::object& labels, ModelCache* cache,
                   std::int64_t logits_to_keep, bool output_hidden_states, const std::string& library) {
   const Array ids = to_array(input_ids, "input_ids", false);
   const Array embeds = to_array(inputs_embeds, "inputs_embeds", false);
@@ -164,7 +164,8 @@ nb::tuple forward(const LanguageModel& model, nb::object input_ids, nb::object i
                         nb::tuple(hidden_states));
 }
 
-nb::object step(const LanguageModel& model, nb::object ids, ModelCache& cache, const std::string& library) {
+nb::object step(const LanguageModel& model, const nb::object& ids, ModelCache& cache,
+                const std::string& library) {
   const Array given = to_array(ids, "ids", false);
   OPHIS_REQUIRE(given.tensor && given.tensor.rank() == 1, "ids is ", given.tensor,
                 ", but must be int64 (batch)");
@@ -181,7 +182,7 @@ nb::object step(const LanguageModel& model, nb::object ids, ModelCache& cache, c
 }
 
 /// The convolution's memory and the recurrent state of one layer, of which Python sees the memory itself.
-nb::tuple layer_state(nb::object self, std::int64_t i) {
+nb::tuple layer_state(const nb::object& self, std::int64_t i) {
   const auto& cache = nb::cast<const ModelCache&>(self);
   OPHIS_REQUIRE(i >= 0 && i < cache.layers(), "layer is ", i, ", but must be 0 to ", cache.layers() - 1);
   const BlockState& state = cache.layer(i);
@@ -219,7 +220,7 @@ void bind_model(nb::module_& module) {
       .def_prop_ro("names", &Checkpoint::names)
       .def(
           "tensor",
-          [](nb::object self, const std::string& name, const std::string& library) {
+          [](const nb::object& self, const std::string& name, const std::string& library) {
             return to_python(nb::cast<const Checkpoint&>(self).tensor(name), self, library);
           },
           "name"_a, "library"_a, "A view of the file, which must not be written to.");
