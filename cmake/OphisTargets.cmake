@@ -14,7 +14,8 @@ target_compile_options(
   INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${host_options};-Wpedantic>"
             "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xcompiler=$<JOIN:$<FILTER:${host_options},EXCLUDE,^$>,$<COMMA>>>"
             "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>"
-            "$<$<COMPILE_LANGUAGE:HIP>:${host_options}>")
+            # Products and sums are fused within an expression only, as on the host (docs/hip.md, Numerics).
+            "$<$<COMPILE_LANGUAGE:HIP>:${host_options};-ffp-contract=on>")
 if(OPHIS_SANITIZE)
   target_compile_options(ophis_build_options INTERFACE -fsanitize=${OPHIS_SANITIZE} -fno-omit-frame-pointer
                          -fno-sanitize-recover=all)

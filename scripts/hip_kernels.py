@@ -9,9 +9,11 @@ architecture that a build is configured for (CMAKE_HIP_ARCHITECTURES):
 - every op of cmake/OphisOps.cmake has kernels, in the object file of its list of implementations;
 - so does every source of backends/hip;
 - all kernels are for waves of 64 lanes, and use at most 64 KiB of shared memory (LDS);
-- no kernel uses scratch memory, where registers are spilled to, but those in MAY_USE_SCRATCH and MAY_SPILL.
+- no kernel uses scratch memory, where registers are spilled to, but those in MAY_USE_SCRATCH and MAY_SPILL;
+- no kernel of backends/hip has flat loads or stores: of those the hardware finds out, slowly, whether they are to global or
+  to shared memory.
 
-Needs ROCm's llvm-readelf and llvm-cxxfilt, of the ROCm that ROCM_PATH names, else of /opt/rocm.
+Needs ROCm's llvm-objdump, llvm-readelf and llvm-cxxfilt, of the ROCm that ROCM_PATH names, else of /opt/rocm.
 """
 
 import argparse
@@ -55,28 +57,43 @@ def code_objects(path):
         at = data.find(MAGIC, at + len(MAGIC))
 
 
+def tool(name, *arguments, **options):
+    """What a tool of LLVM prints."""
+    return subprocess.run([TOOLS / name, *arguments], check=True, capture_output=True, text=True, **options).stdout
+
+
+def flat_accesses(disassembly):
+    """How many each function has."""
+    symbol, counts = None, {}
+    for line in disassembly.splitlines():
+        if match := re.match(r"[0-9a-f]+ <(.+)>:$", line):
+            symbol = match.group(1)
+        elif re.match(r"\s+flat_", line):
+            counts[symbol] = counts.get(symbol, 0) + 1
+    return counts
+
+
 def kernels_of(path):
-    """One dict a kernel of an object file: arch, symbol and the numbers in its metadata."""
+    """One dict a kernel of an object file: arch, symbol, the numbers in its metadata and its flat accesses."""
     kernels = []
     for arch, elf in code_objects(path):
         with tempfile.NamedTemporaryFile(suffix=".elf") as file:
             file.write(elf)
             file.flush()
-            notes = subprocess.run([TOOLS / "llvm-readelf", "--notes", file.name], check=True, capture_output=True,
-                                   text=True).stdout
+            notes = tool("llvm-readelf", "--notes", file.name)
+            flat = flat_accesses(tool("llvm-objdump", "--disassemble", "--no-show-raw-insn", file.name))
         entries = notes.partition("amdhsa.kernels:")[2].partition("\namdhsa.")[0]
         for text in re.split(r"^  - ", entries, flags=re.MULTILINE)[1:]:
             found = dict(re.findall(r"^ *\.(\w+): +(\S+)$", "    " + text, flags=re.MULTILINE))
             kernel = {"arch": arch, "symbol": found["symbol"].strip("'").removesuffix(".kd")}
             kernel.update({name: int(found.get(field, 0)) for field, name in FIELDS.items()})
+            kernel["flat"] = flat.get(kernel["symbol"], 0)
             kernels.append(kernel)
     return kernels
 
 
 def demangle(symbols):
-    text = subprocess.run([TOOLS / "llvm-cxxfilt"], input="\n".join(symbols), check=True, capture_output=True,
-                          text=True).stdout
-    return dict(zip(symbols, text.splitlines()))
+    return dict(zip(symbols, tool("llvm-cxxfilt", input="\n".join(symbols)).splitlines()))
 
 
 def short_name(name):
@@ -118,6 +135,8 @@ def check(label, arch, kernels, names):
             yield f"{where}: {kernel['lds']} bytes of LDS"
         if kernel["scratch"] and not any(part in name for part, _ in MAY_USE_SCRATCH):
             yield f"{where}: {kernel['scratch']} bytes of scratch"
+        if kernel["flat"] and label.startswith("hip/"):
+            yield f"{where}: {kernel['flat']} flat loads or stores"
         if kernel["spills"] > next((count for part, count, _ in MAY_SPILL if part in name), 0):
             yield f"{where}: {kernel['spills']} registers spilled"
 

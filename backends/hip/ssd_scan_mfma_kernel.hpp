@@ -86,6 +86,10 @@ struct Scan {
   struct Place {
     std::int64_t batch, begin, head, group;
     int count;
+
+    /// Position l of the chunk in the tensors. Beyond the sequence's end it is the last one, so that loads
+    /// need no condition; what is computed of it has no weight, for dt is zero there.
+    OPHIS_INLINE_FUNCTION std::int64_t position(int l) const { return begin + (l < count ? l : count - 1); }
   };
 
   static OPHIS_INLINE_FUNCTION float exp2(float x) {
@@ -123,22 +127,20 @@ struct Scan {
                       [&](int n, int p, float& value) { *args.final_states.at(i, h, p, n) = value; });
   }
 
-  /// C, x and dt of a chunk to shared memory, zeros beyond the sequence's end.
+  /// C, x and dt of a chunk to shared memory; dt is zero beyond the sequence's end.
   OPHIS_INLINE_FUNCTION void stage(const Block& block, Shared& shared, const Place& at) const {
     block.each_item(chunk, [&](int l) {
-      const bool inside = l < at.count;
-      shared.dt[l] =
-          inside ? args.time_step(Pack<1>(args.dt(at.batch, at.begin + l, at.head)), at.head).v : 0.0f;
+      const float dt = args.time_step(Pack<1>(args.dt(at.batch, at.position(l), at.head)), at.head).v;
+      shared.dt[l] = l < at.count ? dt : 0.0f;
     });
     block.each_item(chunk * dstate / width, [&](int item) {
       const int l = item / (dstate / width), n = item % (dstate / width) * width;
-      detail::load_run<width>(&shared.C[l][n],
-                              l < at.count ? args.C.at(at.batch, at.begin + l, at.group, n) : nullptr);
+      detail::load_run<width>(&shared.C[l][n], args.C.at(at.batch, at.position(l), at.group, n));
     });
     block.each_item(chunk * headdim / width, [&](int item) {
       const int l = item / (headdim / width), p = item % (headdim / width) * width;
       T values[width];
-      detail::load_run<width>(values, l < at.count ? args.x.at(at.batch, at.begin + l, at.head, p) : nullptr);
+      detail::load_run<width>(values, args.x.at(at.batch, at.position(l), at.head, p));
       OPHIS_UNROLL
       for (int i = 0; i < width; ++i) shared.x[p + i][l] = values[i];
     });
@@ -156,12 +158,10 @@ struct Scan {
     block.each_item(chunk * dstate / width, [&](int item) {
       const int l = item / (dstate / width), n = item % (dstate / width) * width;
       T values[width];
-      detail::load_run<width>(values,
-                              l < at.count ? args.B.at(at.batch, at.begin + l, at.group, n) : nullptr);
+      detail::load_run<width>(values, args.B.at(at.batch, at.position(l), at.group, n));
       const float weight = shared.dt[l] * exp2(shared.decay[chunk - 1] - shared.decay[l]);
       OPHIS_UNROLL
-      for (int i = 0; i < width; ++i)
-        shared.B[n + i][l] = round_to<T>(static_cast<float>(values[i]) * weight);
+      for (int i = 0; i < width; ++i) shared.B[n + i][l] = T(static_cast<float>(values[i]) * weight);
     });
   }
 
@@ -176,9 +176,8 @@ struct Scan {
         for (int n = 0; n < dstate; n += I::K) {
           FragmentA<I, T> B;
           FragmentB<I, T> C;
-          load_a<I, T>(B, [&](int j, int k) -> const T* {
-            const int l = column * I::M + j;
-            return l < at.count ? args.B.at(at.batch, at.begin + l, at.group, n + k) : nullptr;
+          load_a<I, T>(B, [&](int j, int k) {
+            return args.B.at(at.batch, at.position(column * I::M + j), at.group, n + k);
           });
           load_b<I, T>(C, [&](int k, int i) { return &shared.C[row * I::M + i][n + k]; });
           multiply_add<I, T>(sums, B, C);
@@ -225,7 +224,7 @@ struct Scan {
         if (l >= at.count) return;
         float y = sum + args.skip.template at<1>(at.head, p, 1).v * static_cast<float>(shared.x[p][l]);
         if (args.z) y *= silu(Pack<1>(args.z(at.batch, at.begin + l, at.head, p))).v;
-        *args.out.at(at.batch, at.begin + l, at.head, p) = round_to<T>(y);
+        *args.out.at(at.batch, at.begin + l, at.head, p) = T(y);
       });
     }
   }

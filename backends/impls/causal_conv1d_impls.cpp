@@ -1,6 +1,7 @@
 #include <array>
 
 #include "backends/cuda/causal_conv1d_cuda.hpp"
+#include "backends/hip/causal_conv1d_hip.hpp"
 #include "ops/causal_conv1d/causal_conv1d_impl.hpp"
 #include "ops/causal_conv1d/causal_conv1d_kokkos.hpp"
 
@@ -10,6 +11,9 @@ std::span<const Implementation<CausalConv1dArgs>> causal_conv1d_impls() {
   static constexpr std::array list {
 #if OPHIS_HAS_CUDA
     Implementation<CausalConv1dArgs>{"cuda", causal_conv1d_cuda::why_not, causal_conv1d_cuda::run},
+#endif
+#if OPHIS_HAS_HIP
+        Implementation<CausalConv1dArgs>{"hip", causal_conv1d_hip::why_not, causal_conv1d_hip::run},
 #endif
         Implementation<CausalConv1dArgs>{"kokkos", takes_everything, causal_conv1d_kokkos::forward},
   };

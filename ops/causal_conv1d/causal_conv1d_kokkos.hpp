@@ -4,6 +4,7 @@
 #include "ophis/core/kokkos.hpp"
 #include "ophis/ops/causal_conv1d.hpp"
 #include "ops/activation/apply_activation.hpp"
+#include "ops/causal_conv1d/final_states_kokkos.hpp"
 #include "ops/common/sequences.hpp"
 #include "ops/common/strided.hpp"
 
@@ -139,37 +140,6 @@ struct Forward {
   }
 };
 
-/// One item: the final state of one channel of one sequence. Slots are written in rising order and read at or
-/// above the one being written, so final_states may be the memory of initial_states.
-template <class T>
-struct FinalState {
-  Strided<T, 3> x, initial_states, final_states;
-  Strided<std::int32_t, 2> seq_idx;
-  SequenceMap sequences;
-  std::int64_t dim, width;
-
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    const std::int64_t channel = item % dim;
-    const std::int64_t index = item / dim;
-    const Sequence sequence = sequences[index];
-    for (std::int64_t slot = 0; slot < width - 1; ++slot) {
-      const std::int64_t at = sequence.end - (width - 1) + slot;
-      *final_states.at(index, channel, slot) = input(index, sequence, at, channel);
-    }
-  }
-
-  KOKKOS_FUNCTION T input(std::int64_t index, const Sequence& sequence, std::int64_t at,
-                          std::int64_t channel) const {
-    const bool before = at < sequence.begin;
-    if (seq_idx && sequence.end > sequence.begin) {
-      const std::int64_t owner = before ? sequence.begin : at;
-      if (*seq_idx.at(sequence.batch, owner) != *seq_idx.at(sequence.batch, sequence.end - 1)) return T(0.0f);
-    }
-    if (!before) return *x.at(sequence.batch, at, channel);
-    return initial_states ? *initial_states.at(index, channel, at - sequence.begin + width - 1) : T(0.0f);
-  }
-};
-
 /// One item: one step of W channels of one row.
 template <class T, int W>
 struct Update {
@@ -233,7 +203,6 @@ inline void forward(ExecContext& exec, const CausalConv1dArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   const std::int64_t nseq = args.cu_seqlens ? args.cu_seqlens.extent(0) - 1 : args.x.extent(0);
   const SequenceMap sequences(args.cu_seqlens, args.x.extent(1));
-  const std::int64_t dim = args.x.extent(2), width = args.weight.extent(1);
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
     with_exec_space(exec, [&](const auto& space) {
       if (args.x.stride(2) == 1 || args.x.stride(1) != 1) {
@@ -241,18 +210,9 @@ inline void forward(ExecContext& exec, const CausalConv1dArgs& args) {
       } else {
         run_forward<T, Lanes::time>(exec, space, args, sequences, nseq);
       }
-      if (args.final_states && width > 1) {
-        const FinalState<T> final_state{Strided<T, 3>(args.x),
-                                        Strided<T, 3>(args.initial_states),
-                                        Strided<T, 3>(args.final_states),
-                                        Strided<std::int32_t, 2>(args.seq_idx),
-                                        sequences,
-                                        dim,
-                                        width};
-        for_each_element(space, "ophis::causal_conv1d::final_state", nseq * dim, final_state);
-      }
     });
   });
+  write_final_states(exec, args);
 }
 
 inline void update(ExecContext& exec, const CausalConv1dUpdateArgs& args) {

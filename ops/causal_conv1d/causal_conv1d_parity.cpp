@@ -85,14 +85,15 @@ Problem<CausalConv1dArgs> make_problem(TensorPool& pool, DType dtype, const Case
 
 }  // namespace
 
+std::vector<Problem<CausalConv1dArgs>> causal_conv1d_problems(TensorPool& pool, DType dtype) {
+  std::vector<Problem<CausalConv1dArgs>> problems;
+  for (const Case& c : cases) problems.push_back(make_problem(pool, dtype, c));
+  return problems;
+}
+
 void check_causal_conv1d(ExecContext& exec, const Report& report) {
-  const auto make_problems = [](TensorPool& pool, DType dtype) {
-    std::vector<Problem<CausalConv1dArgs>> problems;
-    for (const Case& c : cases) problems.push_back(make_problem(pool, dtype, c));
-    return problems;
-  };
   check_op("causal_conv1d", exec, causal_conv1d_impls(), causal_conv1d_reference, causal_conv1d,
-           make_problems, report);
+           causal_conv1d_problems, report);
 }
 
 void check_causal_conv1d_update(ExecContext& exec, const Report& report) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ophis/core/buffer.hpp"
+#include "ophis/ops/causal_conv1d.hpp"
 #include "ophis/ops/parity.hpp"
 #include "ophis/ops/selective_scan.hpp"
 #include "ophis/ops/ssd_scan.hpp"
@@ -136,7 +137,8 @@ void check_op(const char* op_name, ExecContext& exec, std::span<const Implementa
   }
 }
 
-/// The problems of two ops, for kernels that no device here runs.
+/// The problems of some ops, for kernels that no device here runs.
+std::vector<Problem<CausalConv1dArgs>> causal_conv1d_problems(TensorPool& pool, DType dtype);
 std::vector<Problem<SelectiveScanArgs>> selective_scan_problems(TensorPool& pool, DType dtype);
 std::vector<Problem<SsdScanArgs>> ssd_scan_problems(TensorPool& pool, DType dtype);
 

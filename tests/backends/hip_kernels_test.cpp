@@ -3,8 +3,11 @@
 
 #include <memory>
 
+#include "backends/hip/causal_conv1d_hip_kernel.hpp"
 #include "backends/hip/selective_scan_hip_kernel.hpp"
 #include "backends/hip/ssd_scan_mfma_plan.hpp"
+#include "ops/causal_conv1d/causal_conv1d_impl.hpp"
+#include "ops/causal_conv1d/final_states_kokkos.hpp"
 #include "ops/parity/problem.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
 #include "ops/ssd_scan/ssd_scan_impl.hpp"
@@ -62,6 +65,19 @@ TEST_CASE("selective_scan: the kernel for AMD GPUs meets the reference in a mode
     CHECK(check_problems<SelectiveScanArgs>(dtype, DType::float32, parity::selective_scan_problems,
                                             selective_scan_hip::why_not_arguments, selective_scan_reference,
                                             model) >= 10);
+  }
+}
+
+TEST_CASE("causal_conv1d: the kernels for AMD GPUs meet the reference in a model of a block") {
+  const auto model = [](ExecContext& exec, const CausalConv1dArgs& args) {
+    const bool writes_final = causal_conv1d_hip::dispatch_kernel(
+        args, [&](const auto& kernel, std::int64_t blocks) { run_model(exec, kernel, blocks); });
+    if (!writes_final) causal_conv1d_kokkos::write_final_states(exec, args);
+  };
+  for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
+    CHECK(check_problems<CausalConv1dArgs>(dtype, DType::float32, parity::causal_conv1d_problems,
+                                           causal_conv1d_hip::why_not_arguments, causal_conv1d_reference,
+                                           model) >= 9);
   }
 }
 

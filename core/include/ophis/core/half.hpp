@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "ophis/core/macros.hpp"
 
@@ -24,6 +25,10 @@ OPHIS_INLINE_FUNCTION Word float_to_bfloat16_bits(Word word) {
 /// The bits of a float16 to those of the equal float32.
 template <class Float, class Word>
 OPHIS_INLINE_FUNCTION Word float16_to_float_bits(Word half) {
+#if defined(__HIP_DEVICE_COMPILE__)  // one instruction
+  if constexpr (std::is_same_v<Word, std::uint32_t>)
+    return std::bit_cast<Word>(static_cast<float>(std::bit_cast<_Float16>(static_cast<std::uint16_t>(half))));
+#endif
   const Word magnitude = (half & 0x7fffu) << 13;
   const Word sign = (half & 0x8000u) << 16;
   // The product moves the exponent's bias from 15 to 127 and is exact, for subnormals too.
@@ -36,6 +41,10 @@ OPHIS_INLINE_FUNCTION Word float16_to_float_bits(Word half) {
 /// infinity).
 template <class Float, class Word>
 OPHIS_INLINE_FUNCTION Word float_to_float16_bits(Word word) {
+#if defined(__HIP_DEVICE_COMPILE__)
+  if constexpr (std::is_same_v<Word, std::uint32_t>)
+    return std::bit_cast<std::uint16_t>(static_cast<_Float16>(std::bit_cast<float>(word)));
+#endif
   const Word sign = (word >> 16) & 0x8000u;
   const Word magnitude = word & 0x7fffffffu;
   const Word normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;

@@ -58,31 +58,18 @@ OPHIS_INLINE_FUNCTION void for_lanes(const F& f) {
 #endif
 }
 
-/// A float32 rounded to T, by the hardware where it can.
-template <class T>
-OPHIS_INLINE_FUNCTION T round_to(float value) {
-#if defined(__HIP_DEVICE_COMPILE__)
-  if constexpr (std::is_same_v<T, float16>) return std::bit_cast<T>(static_cast<_Float16>(value));
-#endif
-  return T(value);
-}
-
 namespace detail {
 
+/// Elements that are aligned to the size of all of them.
 template <int run, class T>
 OPHIS_INLINE_FUNCTION void load_run(T* to, const T* from) {
-  if (from) {
-    copy_bytes(to, __builtin_assume_aligned(from, run * sizeof(T)), run * sizeof(T));
-  } else {
-    OPHIS_UNROLL
-    for (int i = 0; i < run; ++i) to[i] = T{};
-  }
+  copy_bytes(to, __builtin_assume_aligned(from, run * sizeof(T)), run * sizeof(T));
 }
 
 }  // namespace detail
 
 /// The factor a. address(row, k) points to the elements k, k + 1, ... of a row, Instruction::run of them and
-/// aligned to their size, or is nullptr for zeros.
+/// aligned to their size.
 template <class Instruction, class T, class Address>
 OPHIS_INLINE_FUNCTION void load_a(FragmentA<Instruction, T>& a, const Address& address) {
   for_lanes<Instruction::lanes>([&](int lane) {
@@ -142,7 +129,7 @@ OPHIS_INLINE_FUNCTION FragmentA<Instruction, T> to_factor(const FragmentD<Instru
   for_lanes<Instruction::lanes>([&](int lane) {
     OPHIS_UNROLL
     for (int i = 0; i < Instruction::a_count; ++i) {
-      factor.of_lane(lane)[i] = round_to<T>(d.of_lane(lane)[step * Instruction::a_count + i]);
+      factor.of_lane(lane)[i] = T(d.of_lane(lane)[step * Instruction::a_count + i]);
     }
   });
   return factor;
