@@ -130,9 +130,10 @@ void ModelOption::add_quantization_to(CLI::App& command) {
 }
 
 void ModelOption::add_to(CLI::App& command, const char* flag) {
-  command.add_option(flag, name,
-                     "Folder with config.json, weights and tokenizer.json; a bundled model: mamba-tiny, "
-                     "mamba2-tiny (default); or a model of the Hugging Face hub, as OWNER/NAME");
+  command.add_option(
+      flag, name,
+      "Folder with config.json, weights and tokenizer.json; a GGUF file; a bundled model: mamba-tiny, "
+      "mamba2-tiny (default); or a model of the Hugging Face hub, as OWNER/NAME");
   command.add_option("--revision", revision,
                      "Branch, tag or commit of a model of the hub (default: main); also OWNER/NAME@REVISION");
 }
@@ -174,9 +175,9 @@ LanguageModel ModelOption::load(DType dtype, Device device) const {
 }
 
 void TokenizerOption::add_to(CLI::App& command) {
-  command.add_option(
-      "--tokenizer", name,
-      "A tokenizer.json, a folder with one, or a model of the hub that has one (default: the model's)");
+  command.add_option("--tokenizer", name,
+                     "A tokenizer.json, a folder with one, a GGUF file, or a model of the hub that has one "
+                     "(default: the model's)");
 }
 
 Tokenizer TokenizerOption::load(const ModelOption& model) const {

@@ -24,6 +24,7 @@ Parameter load_conv_weight(const ParameterSource& source, std::int64_t dim, std:
 }
 
 Parameter load_A(const ParameterSource& source, const Dims& shape) {
+  if (source.find("A")) return require_parameter(source, "A", shape, DType::float32);
   OwnedTensor A = convert(require_parameter(source, "A_log", shape).tensor, DType::float32);
   float* const values = A->data<float>();
   for (std::int64_t i = 0; i < A->count(); ++i) values[i] = -std::exp(values[i]);

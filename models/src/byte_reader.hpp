@@ -30,6 +30,11 @@ class ByteReader {
     return {first, static_cast<std::size_t>(count)};
   }
 
+  /// What was read since an earlier position().
+  std::span<const std::byte> since(std::uint64_t begin) const {
+    return m_bytes.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(m_position - begin));
+  }
+
   template <std::unsigned_integral T>
   T read() {
     T value = 0;

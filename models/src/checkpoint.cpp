@@ -1,13 +1,14 @@
 #include "ophis/models/checkpoint.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <mutex>
 #include <system_error>
 #include <unordered_map>
 #include <utility>
 
+#include "models/src/checkpoint_file.hpp"
+#include "models/src/gguf/gguf_reader.hpp"
 #include "models/src/json.hpp"
 #include "models/src/mapped_file.hpp"
 #include "models/src/pytorch_bin_reader.hpp"
@@ -20,32 +21,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<const char*, 5> default_names{"model.safetensors", "model.safetensors.index.json",
-                                                   "consolidated.safetensors", "pytorch_model.bin",
-                                                   "pytorch_model.bin.index.json"};
-
-fs::path find_in_folder(const fs::path& folder) {
-  std::string wanted;
-  for (const char* name : default_names) {
-    std::error_code error;
-    if (fs::exists(folder / name, error)) return folder / name;
-    wanted += (wanted.empty() ? "" : ", ") + std::string(name);
+FileContents read_file(CheckpointFormat format, std::span<const std::byte> content,
+                       const std::string& origin) {
+  switch (format) {
+    case CheckpointFormat::pytorch_bin:
+      return read_pytorch_bin(content, origin);
+    case CheckpointFormat::gguf:
+      return read_gguf(content, origin);
+    default:
+      return read_safetensors(content, origin);
   }
-  fail(ErrorCode::not_found, "no checkpoint in ", folder.string(), ": looked for ", wanted);
-}
-
-bool is_pytorch_bin(const fs::path& path, std::span<const std::byte> content) {
-  const std::string extension = path.extension().string();
-  if (extension == ".safetensors") return false;
-  if (extension == ".bin" || extension == ".pt" || extension == ".pth") return true;
-  constexpr std::string_view zip_start = "PK\3\4";
-  return content.size() >= zip_start.size() &&
-         std::memcmp(content.data(), zip_start.data(), zip_start.size()) == 0;
-}
-
-FileContents read_file(const fs::path& path, std::span<const std::byte> content) {
-  return is_pytorch_bin(path, content) ? read_pytorch_bin(content, path.string())
-                                       : read_safetensors(content, path.string());
 }
 
 }  // namespace
@@ -71,6 +56,7 @@ struct Checkpoint::Impl {
   std::unordered_map<std::string_view, std::size_t> by_name;
   std::map<std::string, std::string> metadata;
   std::uint64_t total_bytes = 0;
+  CheckpointFormat format = CheckpointFormat::safetensors;
 
   /// Aligned copies of regions (by file and offset) that are not aligned in the file, made when first asked
   /// for.
@@ -106,7 +92,9 @@ void Checkpoint::Impl::open_shards(const fs::path& index) {
 FileContents Checkpoint::Impl::map_file(const fs::path& path) {
   maps.emplace_back(path);
   paths.push_back(path);
-  FileContents contents = read_file(path, maps.back().bytes());
+  const std::span<const std::byte> bytes = maps.back().bytes();
+  format = format_of(path, bytes);
+  FileContents contents = read_file(format, bytes, path.string());
   metadata.merge(contents.metadata);
   return contents;
 }
@@ -150,7 +138,7 @@ const std::byte* Checkpoint::Impl::region(const Entry& entry) {
 Checkpoint Checkpoint::open(const fs::path& path, const ProgressFn& progress) {
   std::error_code error;
   if (!fs::exists(path, error)) fail(ErrorCode::not_found, "no file or folder ", path.string());
-  const fs::path file = fs::is_directory(path, error) ? find_in_folder(path) : path;
+  const fs::path file = fs::is_directory(path, error) ? require_checkpoint_file(path) : path;
   auto impl = std::make_unique<Impl>();
   if (file.extension() == ".json") {
     impl->open_shards(file);
@@ -177,6 +165,15 @@ Tensor Checkpoint::tensor(std::string_view name) const {
   require_readable(entry.record, m_impl->paths[entry.file].string());
   return view_of(entry.record, m_impl->region(entry));
 }
+
+std::span<const std::byte> Checkpoint::bytes(std::string_view name) const {
+  const Impl::Entry& entry = m_impl->find(name);
+  const TensorRecord& record = entry.record;
+  return m_impl->maps[entry.file].bytes().subspan(static_cast<std::size_t>(record.region_offset),
+                                                  static_cast<std::size_t>(record.region_bytes));
+}
+
+CheckpointFormat Checkpoint::format() const noexcept { return m_impl->format; }
 
 TensorInfo Checkpoint::info(std::string_view name) const {
   const Impl::Entry& entry = m_impl->find(name);

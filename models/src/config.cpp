@@ -3,6 +3,8 @@
 #include <array>
 #include <cmath>
 
+#include "models/src/checkpoint_file.hpp"
+#include "models/src/gguf/gguf_config.hpp"
 #include "models/src/json_fields.hpp"
 
 namespace ophis {
@@ -345,16 +347,7 @@ constexpr std::string_view codestral_json =
     "num_heads": 128, "head_dim": 64, "n_groups": 8, "state_size": 128, "vocab_size": 32768,
     "tie_word_embeddings": false, "dtype": "bfloat16"})";
 
-}  // namespace
-
-std::int64_t LanguageModelConfig::parameter_count() const {
-  const std::int64_t norm = rms_norm ? d_model : 2 * d_model;
-  const std::int64_t block = std::visit([](const auto& m) { return mixer_parameters(m); }, mixer) + norm;
-  return vocab_size * d_model * (tie_embeddings ? 1 : 2) + n_layer * block + norm;
-}
-
-LanguageModelConfig parse_model_config(std::string_view json_text, std::string_view origin) {
-  const nlohmann::json json = parse_json(json_text, origin);
+LanguageModelConfig read_model_config(const nlohmann::json& json, std::string_view origin) {
   JsonFields fields(json, std::string(origin));
   LanguageModelConfig config;
   if (fields.has("model_type")) {
@@ -371,8 +364,22 @@ LanguageModelConfig parse_model_config(std::string_view json_text, std::string_v
   return config;
 }
 
-LanguageModelConfig load_model_config(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "config.json";
+}  // namespace
+
+std::int64_t LanguageModelConfig::parameter_count() const {
+  const std::int64_t norm = rms_norm ? d_model : 2 * d_model;
+  const std::int64_t block = std::visit([](const auto& m) { return mixer_parameters(m); }, mixer) + norm;
+  return vocab_size * d_model * (tie_embeddings ? 1 : 2) + n_layer * block + norm;
+}
+
+LanguageModelConfig parse_model_config(std::string_view json_text, std::string_view origin) {
+  return read_model_config(parse_json(json_text, origin), origin);
+}
+
+LanguageModelConfig load_model_config(const std::filesystem::path& model) {
+  if (const auto file = find_gguf(model))
+    return read_model_config(gguf_config(Checkpoint::open(*file)), file->string());
+  const std::filesystem::path file = model / "config.json";
   return parse_model_config(read_text_file(file, std::size_t{1} << 24), file.string());
 }
 

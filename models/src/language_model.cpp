@@ -4,6 +4,7 @@
 #include <deque>
 #include <future>
 
+#include "models/src/checkpoint_parameters.hpp"
 #include "models/src/initialization.hpp"
 #include "models/src/language_model_pass.hpp"
 #include "models/src/projection.hpp"
@@ -21,10 +22,10 @@ std::unique_ptr<Block> make_block(const LanguageModelConfig& config, const Param
   return std::make_unique<Mamba2>(std::get<Mamba2Config>(config.mixer), source, dtype, config.norm_epsilon);
 }
 
-/// The first of these layers that the checkpoint has a weight of, or the first.
-std::string existing_layer(const Checkpoint& checkpoint, std::initializer_list<const char*> names) {
+/// The first of these layers that the source has a weight of, or the first.
+std::string existing_layer(const ParameterSource& source, std::initializer_list<const char*> names) {
   for (const std::string name : names) {
-    if (checkpoint.contains(name + ".weight") || checkpoint.contains(name + ".weight_packed")) return name;
+    if (source.find(name + ".weight_packed") || source.find(name + ".weight")) return name;
   }
   return *names.begin();
 }
@@ -80,16 +81,12 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
                 "; choose float32, bfloat16 or float16");
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder, options.progress));
   const Placement placement(options.device);
-  ParameterSource source(
-      [checkpoint](const std::string& name) {
-        return checkpoint->contains(name) ? Parameter{checkpoint->tensor(name), checkpoint} : Parameter{};
-      },
-      placement);
+  ParameterSource source(parameters_of(checkpoint).find, placement);
   source.set_quantization(options.quantization ? options.quantization : config.quantize_on_load);
   try {
     LanguageModel model(config, dtype, options.device);
     const std::string embedding =
-        existing_layer(*checkpoint, {"backbone.embeddings", "backbone.embedding", "model.embedding"});
+        existing_layer(source, {"backbone.embeddings", "backbone.embedding", "model.embedding"});
     const std::string prefix = embedding.substr(0, embedding.find('.') + 1);
     const Dims shape{config.vocab_size, config.d_model};
     if (config.tie_embeddings) {

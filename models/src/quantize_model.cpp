@@ -6,6 +6,10 @@
 #include <system_error>
 
 #include "models/src/atomic_file.hpp"
+#include "models/src/checkpoint_parameters.hpp"
+#include "models/src/gguf/block_formats.hpp"
+#include "models/src/gguf/gguf_config.hpp"
+#include "models/src/gguf/gguf_tokenizer.hpp"
 #include "models/src/json.hpp"
 #include "models/src/projection.hpp"
 #include "ophis/core/host_parallel.hpp"
@@ -108,11 +112,17 @@ OwnedTensor pack_zero_points(const Tensor& zero_point, int bits) {
   return packed;
 }
 
-/// The tensors to write, and those of them that were made.
+/// The tensors to write, and what keeps their memory.
 struct Contents {
   std::vector<NamedTensor> tensors;
   std::deque<OwnedTensor> made;
 
+  std::vector<Parameter> taken;
+
+  void add(const std::string& name, const Parameter& parameter) {
+    taken.push_back(parameter);
+    add(name, parameter.tensor);
+  }
   void add(const std::string& name, const Tensor& tensor) { tensors.push_back({name, tensor}); }
   void add(const std::string& name, OwnedTensor tensor) {
     made.push_back(std::move(tensor));
@@ -214,14 +224,23 @@ void copy_other_files(const fs::path& from, const fs::path& to) {
   if (error) fail(ErrorCode::io, "could not read ", from.string(), ": ", error.message());
 }
 
-void write_config(const fs::path& from, const fs::path& to, const nlohmann::ordered_json& quantization) {
-  const fs::path path = from / "config.json";
-  nlohmann::json config = read_json_file(path);
-  config["quantization_config"] = quantization;
-  const std::string text = config.dump(2) + "\n";
-  AtomicFile file(to / "config.json");
+void write_json(const fs::path& path, const nlohmann::json& json) {
+  const std::string text = json.dump(2) + "\n";
+  AtomicFile file(path);
   file.write(std::as_bytes(std::span(text)));
   file.commit();
+}
+
+/// config.json of the model, the tokenizer and whatever else lies beside the weights.
+void write_other_files(const fs::path& from, const Checkpoint& checkpoint, const fs::path& to,
+                       const nlohmann::ordered_json& quantization) {
+  const bool is_gguf = checkpoint.format() == CheckpointFormat::gguf;
+  if (fs::is_directory(from)) copy_other_files(from, to);
+  if (is_gguf && !fs::exists(to / "tokenizer.json"))
+    write_json(to / "tokenizer.json", load_gguf_tokenizer(checkpoint.files().front()));
+  nlohmann::json config = is_gguf ? gguf_config(checkpoint) : read_json_file(from / "config.json");
+  config["quantization_config"] = quantization;
+  write_json(to / "config.json", config);
 }
 
 }  // namespace
@@ -229,24 +248,27 @@ void write_config(const fs::path& from, const fs::path& to, const nlohmann::orde
 void quantize_model(const fs::path& from, const fs::path& to, const QuantizeOptions& options) {
   OPHIS_REQUIRE(options.what, "nothing was chosen to be quantized");
   const LanguageModelConfig config = load_model_config(from);
-  const Checkpoint checkpoint = Checkpoint::open(from);
-  for (const std::string& name : checkpoint.names()) {
-    OPHIS_REQUIRE(!name.ends_with(".weight_packed") && !name.ends_with(".weight_scale"), from.string(),
-                  " is quantized already");
+  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(from));
+  const CheckpointParameters parameters = parameters_of(checkpoint);
+  for (const std::string& name : checkpoint->names()) {
+    OPHIS_REQUIRE(!name.ends_with(".weight_packed") && !name.ends_with(".weight_scale") &&
+                      !gguf::can_unpack(checkpoint->info(name).dtype),
+                  from.string(), " is quantized already");
   }
   AtomicFolder folder(to);
   const StatisticsByName statistics =
       options.calibration_text.empty() ? StatisticsByName{} : calibrate(from, options);
   Contents contents;
   std::uint64_t done = 0;
-  for (const std::string& name : checkpoint.names()) {
-    const Tensor tensor = checkpoint.tensor(name);
+  for (const std::string& name : parameters.names) {
+    const Parameter parameter = parameters.find(name);
+    const Tensor& tensor = parameter.tensor;
     constexpr std::string_view suffix = ".weight";
     const std::string layer = name.ends_with(suffix) ? name.substr(0, name.size() - suffix.size()) : "";
     const auto format = format_of(layer, options.what, config.tie_embeddings);
     if (config.tie_embeddings && layer == "lm_head") continue;  // a copy of the embedding
     if (!format) {
-      contents.add(name, tensor);
+      contents.add(name, parameter);
     } else {
       const auto known = statistics.find(layer);
       try {
@@ -257,10 +279,10 @@ void quantize_model(const fs::path& from, const fs::path& to, const QuantizeOpti
       }
     }
     done += tensor.bytes();
-    if (options.progress) options.progress(done, checkpoint.total_bytes());
+    if (options.progress) options.progress(done, checkpoint->total_bytes());
   }
-  copy_other_files(from, folder.path());
-  write_config(from, folder.path(), quantization_config(options.what, config.tie_embeddings));
+  write_other_files(from, *checkpoint, folder.path(),
+                    quantization_config(options.what, config.tie_embeddings));
   save_safetensors(folder.path() / "model.safetensors", contents.tensors, {{"format", "pt"}});
   folder.commit();
 }

@@ -189,10 +189,9 @@ Weight require_weight(const ParameterSource& source, const std::string& name, co
 
 Weight require_table(const ParameterSource& source, const std::string& name, const Dims& shape, DType dtype) {
   Dims stored = shape;
-  for (const char* const suffix : {".weight_packed", ".weight"}) {
-    const Parameter table = source.find(name + suffix);
-    if (table && table.tensor.rank() == 2) stored[0] = std::max(stored[0], table.tensor.extent(0));
-  }
+  Parameter table = source.find(name + ".weight_packed");
+  if (!table) table = source.find(name + ".weight");
+  if (table && table.tensor.rank() == 2) stored[0] = std::max(stored[0], table.tensor.extent(0));
   return require_matrix(source, name, stored, dtype, source.quantization().tables).rows(shape[0]);
 }
 

@@ -575,7 +575,7 @@ OPHIS_API ophis_status ophis_ssd_state_update(ophis_context* context,
 /// A tokenizer. It never changes: several threads may use one.
 typedef struct ophis_tokenizer ophis_tokenizer;
 
-/// Reads a tokenizer.json, the one in a folder, or that of a model of the hub ("owner/name", see
+/// Reads a tokenizer.json, the one in a folder, that of a GGUF file, or that of a model of the hub ("owner/name", see
 /// ophis_model_load): `name` says which. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or, for a
 /// setting that is not implemented, OPHIS_UNSUPPORTED.
 OPHIS_API ophis_status ophis_tokenizer_load(const char* name, ophis_tokenizer** tokenizer);
@@ -640,7 +640,7 @@ typedef struct ophis_load_options {
 OPHIS_API ophis_status ophis_load_options_init(ophis_load_options* options, size_t size);
 
 /// Reads config.json and the weights (safetensors or pytorch_model.bin) of the folder `name`, in Hugging
-/// Face's or mamba_ssm's layout. Where there is no such folder, "owner/name" or "owner/name@revision" is a
+/// Face's or mamba_ssm's layout, or llama.cpp's GGUF file `name`. Where there is nothing called so, "owner/name" or "owner/name@revision" is a
 /// model of the Hugging Face hub: its files are taken from the local cache (HF_HOME), and downloaded to it
 /// where they are missing. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the
 /// text names the file, parameter or tensor that is wrong.

@@ -72,8 +72,8 @@ class LM:
                         download_progress: Callable[[str, int, int], None] | None = None) -> LM:
         """Reads config.json, the weights and tokenizer.json of a model.
 
-        `name`: a folder, of Hugging Face's or mamba_ssm's layout, with safetensors or pytorch_model.bin; or the id of a model
-        on the Hugging Face hub, such as "state-spaces/mamba-130m-hf", of a `revision`: it is taken from the hub's local cache,
+        `name`: a folder, of Hugging Face's or mamba_ssm's layout, with safetensors or pytorch_model.bin; a GGUF file; or the id of
+        a model on the Hugging Face hub, such as "state-spaces/mamba-130m-hf", of a `revision`: it is taken from the hub's local cache,
         or else downloaded into it. `device`: "cpu", "cuda", "cuda:1". `dtype`: "float32", "bfloat16" or "float16"; None: as the
         checkpoint says. `progress` is told the bytes read and the bytes in all, `download_progress` a file and its bytes.
 

@@ -20,7 +20,7 @@ void bind_tokenizer(nb::module_& module) {
       .def_static(
           "from_file", [](const std::string& path) { return Tokenizer::from_file(path); }, "path"_a,
           nb::call_guard<nb::gil_scoped_release>(),
-          "Reads a tokenizer.json, or the one in a folder.\n\n"
+          "Reads a tokenizer.json, or the one in a folder, or that of a GGUF file.\n\n"
           "Raises NotFoundError, CorruptDataError or UnsupportedError, which name the file and the field.")
       .def_static(
           "from_json", [](const std::string& text) { return Tokenizer::from_json(text); }, "json"_a,

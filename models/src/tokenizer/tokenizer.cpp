@@ -4,6 +4,8 @@
 #include <system_error>
 #include <unordered_map>
 
+#include "models/src/checkpoint_file.hpp"
+#include "models/src/gguf/gguf_tokenizer.hpp"
 #include "models/src/json.hpp"
 #include "models/src/tokenizer/added_tokens.hpp"
 #include "models/src/tokenizer/bpe.hpp"
@@ -25,6 +27,9 @@ struct Tokenizer::Impl {
   };
 
   Impl(const TokenizerSpec& spec, std::string_view origin);
+  static std::shared_ptr<const Impl> make(const nlohmann::json& json, std::string_view origin) {
+    return std::make_shared<const Impl>(read_tokenizer_spec(json, origin), origin);
+  }
 
   void encode_piece(std::string_view text, std::vector<std::int32_t>& ids) const;
   void encode_words(std::string_view text, std::vector<std::int32_t>& ids) const;
@@ -109,11 +114,15 @@ Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
   std::error_code ignored;
   const bool is_folder = std::filesystem::is_directory(path, ignored);
   const std::filesystem::path file = is_folder ? path / "tokenizer.json" : path;
+  if (!is_folder || !std::filesystem::exists(file, ignored)) {
+    if (const auto model = find_gguf(path))
+      return Tokenizer(Impl::make(load_gguf_tokenizer(*model), model->string()));
+  }
   return from_json(read_text_file(file), file.string());
 }
 
 Tokenizer Tokenizer::from_json(std::string_view json, std::string_view origin) {
-  return Tokenizer(std::make_shared<const Impl>(read_tokenizer_spec(json, origin), origin));
+  return Tokenizer(Impl::make(parse_json(json, origin), origin));
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {

@@ -279,8 +279,7 @@ void read_added_tokens(const Field& list, TokenizerSpec& spec) {
 
 }  // namespace
 
-TokenizerSpec read_tokenizer_spec(std::string_view text, std::string_view origin) {
-  const json content = parse_json(text, origin);
+TokenizerSpec read_tokenizer_spec(const json& content, std::string_view origin) {
   const Field root{content, std::string(origin) + ":"};
   root.object({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                "post_processor", "decoder", "model"});

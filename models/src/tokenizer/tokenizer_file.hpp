@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,8 +47,8 @@ struct TokenizerSpec {
   std::vector<std::int32_t> prefix_ids, suffix_ids;  ///< around every text, from TemplateProcessing
 };
 
-/// Parses and checks a tokenizer.json. Errors name `origin` and the field: Error(corrupt_data) for what
+/// Checks a parsed tokenizer.json. Errors name `origin` and the field: Error(corrupt_data) for what
 /// contradicts the format, Error(unsupported) for what Ophis does not implement.
-TokenizerSpec read_tokenizer_spec(std::string_view json, std::string_view origin);
+TokenizerSpec read_tokenizer_spec(const nlohmann::json& content, std::string_view origin);
 
 }  // namespace ophis::tokenizer

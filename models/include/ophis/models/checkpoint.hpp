@@ -1,4 +1,4 @@
-// Reading checkpoints: safetensors and PyTorch's pytorch_model.bin, in one file or in shards.
+// Reading checkpoints: safetensors and PyTorch's pytorch_model.bin, in one file or in shards, and GGUF.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,11 +18,14 @@ namespace ophis {
 /// Told how far a long operation is, in bytes. An exception that it throws stops the operation.
 using ProgressFn = std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)>;
 
+/// How a checkpoint's files are written; shards are all alike.
+enum class CheckpointFormat { safetensors, pytorch_bin, gguf };
+
 /// What a checkpoint says about one tensor. It is there also for tensors that Ophis cannot read.
 struct TensorInfo {
-  std::string dtype;  ///< "float32", ...; a dtype that Ophis lacks as the file spells it, e.g. "F8_E4M3"
+  std::string dtype;  ///< "float32", ...; a dtype that Ophis lacks as the file spells it: "F8_E4M3", "Q4_K"
   std::vector<std::int64_t> shape;  ///< may have more axes than Dims::max_rank
-  std::uint64_t bytes = 0;          ///< elements times the size of one
+  std::uint64_t bytes = 0;          ///< of its elements in the file
   std::filesystem::path file;       ///< the file that holds it
 };
 
@@ -33,12 +37,13 @@ struct TensorInfo {
 class Checkpoint {
  public:
   /// Opens a folder or a file. In a folder the first of these is taken: model.safetensors,
-  /// model.safetensors.index.json, consolidated.safetensors, pytorch_model.bin, pytorch_model.bin.index.json.
-  /// A file is read by its name (.safetensors; .bin, .pt, .pth; .index.json for shards), or else by its
-  /// content. With `progress` the data are also read ahead, as prefetch() does.
+  /// model.safetensors.index.json, consolidated.safetensors, pytorch_model.bin, pytorch_model.bin.index.json;
+  /// or its only file *.gguf. A file is read by its name (.safetensors; .bin, .pt, .pth; .gguf; .index.json
+  /// for shards), or else by its content. With `progress` the data are also read ahead, as prefetch() does.
   ///
   /// Throws Error: not_found (no such file, or a shard is missing), corrupt_data (the content contradicts the
-  /// format), unsupported (a pickle that holds more than tensors, a compressed archive), io.
+  /// format), unsupported (a pickle that holds more than tensors, a compressed archive, a GGUF file in
+  /// parts), io, invalid_argument (a folder with several files *.gguf and nothing else).
   static Checkpoint open(const std::filesystem::path& path, const ProgressFn& progress = {});
 
   Checkpoint(Checkpoint&& other) noexcept;
@@ -55,10 +60,18 @@ class Checkpoint {
   /// than Dims::max_rank axes).
   Tensor tensor(std::string_view name) const;
 
+  /// The bytes that hold a tensor as they lie in the file, for those of dtypes that DType lacks.
+  /// Throws Error(not_found) as tensor() does.
+  std::span<const std::byte> bytes(std::string_view name) const;
+
   /// Throws Error(not_found) as tensor() does.
   TensorInfo info(std::string_view name) const;
 
-  /// safetensors' __metadata__; of shards all together, where the first one that has a key decides.
+  /// How the files are written.
+  CheckpointFormat format() const noexcept;
+
+  /// safetensors' __metadata__, GGUF's metadata but for arrays; of shards all together, where the first one
+  /// that has a key decides.
   const std::map<std::string, std::string>& metadata() const noexcept;
 
   /// The files that hold the tensors.

@@ -105,8 +105,9 @@ struct LanguageModelConfig {
 /// unread_parameters elsewhere. `origin` names the source in errors.
 LanguageModelConfig parse_model_config(std::string_view json_text, std::string_view origin);
 
-/// Reads config.json of a model's folder.
-LanguageModelConfig load_model_config(const std::filesystem::path& folder);
+/// The configuration of a model: of a folder with config.json, or of a GGUF file (the file itself, or a
+/// folder whose weights are one).
+LanguageModelConfig load_model_config(const std::filesystem::path& model);
 
 /// The configuration of a published model by name: mamba-130m, mamba-370m, mamba-790m, mamba-1.4b,
 /// mamba-2.8b, mamba2-130m, mamba2-370m, mamba2-780m, mamba2-1.3b, mamba2-2.7b, codestral-7b. Throws

@@ -83,8 +83,9 @@ struct LoadOptions {
 /// construction: one model may serve several contexts at once.
 class LanguageModel {
  public:
-  /// Reads config.json and the weights of a folder, in Hugging Face's or mamba_ssm's layout. Throws Error
-  /// that names the file, parameter or tensor that is wrong.
+  /// Reads config.json and the weights of a folder, in Hugging Face's or mamba_ssm's layout, or a GGUF file
+  /// (named itself, or alone in the folder). Throws Error that names the file, parameter or tensor that is
+  /// wrong.
   static LanguageModel load(const std::filesystem::path& folder, const LoadOptions& options = {});
   /// Initial parameters drawn as the papers and the configuration say, equal for equal seeds, and
   /// quantized if wanted.

@@ -14,13 +14,14 @@
 
 namespace ophis {
 
-/// A byte-level BPE tokenizer read from a Hugging Face tokenizer.json. It gives the ids and the texts that
-/// the `tokenizers` library gives. Whatever a file asks for that is not implemented is an error when the file
-/// is read. Copies are cheap and share one immutable state; every function may be called from several threads
-/// at once.
+/// A byte-level BPE tokenizer read from a Hugging Face tokenizer.json or from a GGUF file. It gives the ids
+/// and the texts that the `tokenizers` library gives. Whatever a file asks for that is not implemented is an
+/// error when the file is read. Copies are cheap and share one immutable state; every function may be called
+/// from several threads at once.
 class Tokenizer {
  public:
-  /// Reads a tokenizer.json, or the one in the folder `path`.
+  /// Reads a tokenizer.json, or the one in the folder `path`; or that of a GGUF file, or of the one in the
+  /// folder if it has no tokenizer.json.
   /// Throws Error(not_found | io), Error(corrupt_data) for a file that contradicts its format and
   /// Error(unsupported) for a setting that is not implemented; the text names the file and the field.
   static Tokenizer from_file(const std::filesystem::path& path);
