@@ -8,7 +8,7 @@ set_up
 venv=$root/build/python-venv
 python=$venv/bin/python
 [[ -x $python ]] || python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet pytest
+"$venv/bin/pip" install --quiet pytest gguf
 [[ ${1:-} != torch ]] || "$venv/bin/pip" install --quiet torch transformers lm-eval einops
 
 say "installing the package"

@@ -256,6 +256,8 @@ void quantize_model(const fs::path& from, const fs::path& to, const QuantizeOpti
                   from.string(), " is quantized already");
   }
   AtomicFolder folder(to);
+  write_other_files(from, *checkpoint, folder.path(),
+                    quantization_config(options.what, config.tie_embeddings));
   const StatisticsByName statistics =
       options.calibration_text.empty() ? StatisticsByName{} : calibrate(from, options);
   Contents contents;
@@ -281,8 +283,6 @@ void quantize_model(const fs::path& from, const fs::path& to, const QuantizeOpti
     done += tensor.bytes();
     if (options.progress) options.progress(done, checkpoint->total_bytes());
   }
-  write_other_files(from, *checkpoint, folder.path(),
-                    quantization_config(options.what, config.tie_embeddings));
   save_safetensors(folder.path() / "model.safetensors", contents.tensors, {{"format", "pt"}});
   folder.commit();
 }

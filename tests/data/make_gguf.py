@@ -143,7 +143,8 @@ def add_tokenizer(writer, tokenizer, config):
     writer.add_pad_token_id(config["pad_token_id"])
 
 
-def write_model(folder, path, type_name="F32"):
+def write_model(folder, path, type_name="F32", dequantize=False):
+    """`dequantize`: with the values that the type gives the matrices, in float32."""
     config = json.loads((folder / "config.json").read_text())
     writer = gguf.GGUFWriter(path, config["model_type"])
     add_config(writer, config)
@@ -154,7 +155,10 @@ def write_model(folder, path, type_name="F32"):
         is_matrix = values.ndim == 2 and values.shape[1] > 1 and "norm" not in name and "conv1d" not in name and "ssm_a" not in name
         fits = values.shape[-1] % gguf.GGML_QUANT_SIZES[Type[type_name]][0] == 0
         kind = Type[type_name] if is_matrix and fits else Type.F16 if is_matrix else Type.F32
-        writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        data = gguf.quants.quantize(values, kind)
+        if dequantize:
+            kind, data = Type.F32, gguf.quants.dequantize(data, kind)
+        writer.add_tensor(name, data, raw_dtype=kind)
     finish(writer)
 
 

@@ -12,6 +12,7 @@
 
 #include "ophis/models/checkpoint.hpp"
 #include "tests/support/checkpoint_files.hpp"
+#include "tests/support/gguf_builder.hpp"
 #include "tests/support/pytorch_bin_builder.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -190,6 +191,29 @@ TEST_CASE("fuzz: mutated safetensors files") {
            safetensors_file("{\"a\":" + deep + std::string(20'000, ']') + "}", ""), tally);
   CHECK(tally.opened > 50);
   CHECK(tally.refused > 300);
+}
+
+TEST_CASE("fuzz: mutated GGUF files") {
+  const TemporaryFolder folder;
+  const MemoryLimit limit(max_growth);
+  Tally tally;
+  Mutator mutator(5);
+  GgufBuilder builder;
+  builder.integer("mamba.block_count", 2).number("eps", 1e-5f).flag("on", true);
+  builder.texts("tokenizer.ggml.tokens", {"a", "b", "ab"}).integers("tokenizer.ggml.token_type", {1, 1, 3});
+  builder.tensor("a.weight", {4, 2}, gguf_type::F32, std::string(32, 'x'));
+  builder.tensor("b", {32, 3}, gguf_type::Q8_0, std::string(3 * 34, 'y'));
+  builder.tensor("c", {3}, gguf_type::BF16, std::string(6, 'z'));
+  const std::string good = builder.build();
+  try_file(folder, "good.gguf", good, tally);
+  REQUIRE(tally.opened == 1);
+  for (std::size_t size = 0; size < good.size(); ++size)
+    try_file(folder, "model.gguf", good.substr(0, size), tally);
+  CHECK(tally.opened == 1);  // no part of a file is a file
+  for (int i = 0; i < 1500; ++i)
+    try_file(folder, "model.gguf", mutator.mutate(good, 0, builder.data_begin()), tally);
+  CHECK(tally.opened > 50);
+  CHECK(tally.refused > 500);
 }
 
 TEST_CASE("fuzz: mutated indexes of shards") {
