@@ -7,8 +7,7 @@
         --description "NVIDIA H100 80GB HBM3" --dtype bfloat16 --shape mamba2-2.7b --peers build/peers \\
         --library build/cuda-sm90/interfaces/c/libophis.so
 
-With --peers (docs/benchmarks.md says how to get them) the ops and models of the peers are measured in the
-same run. bench/report.py draws the results.
+With --peers or --llama (docs/benchmarks.md says how to get them) the peers are measured in the same run. bench/report.py draws the results.
 """
 
 import argparse
@@ -58,6 +57,7 @@ def main() -> None:
     parser.add_argument("--batched-state-dtype", default="float32", help="of the models' caches at batches above 1")
     parser.add_argument("--peers", type=Path, help="the folder that bench/peers/fetch.sh has made")
     parser.add_argument("--library", type=Path, help="libophis.so, to compare it with the peers")
+    parser.add_argument("--llama", type=Path, help="the folder that bench/peers/llama.sh has made, to compare it on the CPU")
     parser.add_argument("--limit", type=float, help="seconds that one of the commands may take")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
@@ -97,6 +97,12 @@ def main() -> None:
         words = ["--library", options.library, "--peers", options.peers]
         keep(peer_ops=run(
             "bench/peers/compare_ops.py", [sys.executable, HERE / "peers/compare_ops.py", *words], {}
+        ))  # fmt: skip
+    if options.llama:
+        words = ["--ophis", options.program, "--folder", options.llama, "--json"]
+        keep(llama_cpp=run(
+            "bench/peers/compare_llama.py --json",
+            [options.llama / "venv/bin/python", HERE / "peers/compare_llama.py", *words], {},
         ))  # fmt: skip
     words = ["ops", *dtypes, *at, "--json"]
     keep(ops=run(" ".join(["ophis bench", *words]), [options.program, "bench", *words], {}))

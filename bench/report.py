@@ -84,6 +84,18 @@ def peer_ops_table(results: dict) -> str:
     return table(["op", "shape", "dtype", "us", "% of copy", "peer", "peer us", "faster"], rows)
 
 
+def llama_table(results: dict) -> str:
+    rows = []
+    for row in results["llama_cpp"]["results"]:
+        cells = [row["shape"], row["precision"]]
+        for what in ("prefill", "decode"):
+            ours, theirs = row["ophis"][what], row["llama_cpp"][what]
+            cells += [f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}x"]
+        rows.append([*cells, f"{row['ophis']['percent_of_gemm']:.0f}", f"{row['ophis']['percent_of_read']:.0f}"])
+    header = ["shape", "precision", "prefill", "llama.cpp", "faster", "decode", "llama.cpp", "faster", "% of GEMM", "% of read"]
+    return table(header, rows)
+
+
 def ops_table(results: dict) -> str:
     rows = [
         [
@@ -125,6 +137,14 @@ def plot(results: dict, path: Path) -> None:
         labels = [short(row) for row in peer_ops]
         bars(left, "Times as fast as the peer", labels, {"": ([row["ratio"] for row in peer_ops], OPHIS)})
         left.axvline(1.0, color="black", linewidth=0.6)
+    elif results.get("llama_cpp"):
+        rows = results["llama_cpp"]["results"]
+        series = {
+            what: ([row["ophis"][what] / row["llama_cpp"][what] for row in rows], colour)
+            for what, colour in (("prefill", PEER), ("decode", OPHIS))
+        }
+        bars(left, "Times as fast as llama.cpp", [f"{row['shape']}, {row['precision']}" for row in rows], series)
+        left.axvline(1.0, color="black", linewidth=0.6)
     elif results.get("ops"):
         rows = [row for row in results["ops"]["results"] if row["status"] == "ok" and row["dtype"] == "float32"][:16]
         values = [row["percent_of_copy"] for row in rows]
@@ -153,6 +173,13 @@ def section(device: str, path: Path) -> str:
         parts += [
             "Ops beside their peers, in one process, in turns, the L2 cache overwritten before each call:",
             peer_ops_table(results),
+        ]
+    if results.get("llama_cpp"):
+        compared = results["llama_cpp"]
+        parts += [
+            f"llama.cpp of llama-cpp-python 0.3.36 and Ophis in turns, medians of {compared['rounds']} runs each, {compared['threads']} "
+            "threads; tokens a second, prompts of 512 tokens, 64 new ones; int8 is its Q8_0, int4 the better of its Q4_0 and Q4_K_M:",
+            llama_table(results),
         ]
     if results.get("ops"):
         parts += ["All ops:", "<details><summary>Table</summary>", ops_table(results), "</details>"]

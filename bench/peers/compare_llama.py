@@ -12,6 +12,7 @@ import os
 import pathlib
 import statistics
 import subprocess
+import sys
 
 import gguf
 import numpy as np
@@ -148,10 +149,12 @@ def main():
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=pathlib.Path, help="write the medians to a file, too")
+    parser.add_argument("--json", action="store_true", help="print the medians as one JSON document")
     options = parser.parse_args()
     results = []
-    print("shape, precision: prefill llama.cpp, ophis (of GEMM), ratio; decode llama.cpp, ophis (of read), ratio; tokens/s")
+    told = sys.stderr if options.json else sys.stdout
+    print("shape, precision: prefill llama.cpp, ophis (of GEMM), ratio; decode llama.cpp, ophis (of read), ratio; tokens/s",
+          file=told)
     for name in options.shapes:
         for precision in options.precisions:
             theirs, arguments = PRECISIONS[precision]
@@ -169,9 +172,10 @@ def main():
                 "ophis": {"prefill": prefill, "decode": decode, "percent_of_gemm": of_gemm, "percent_of_read": of_read},
             })
             print(f"{name:12} {precision:9} prefill {best[0]:7.1f} {prefill:7.1f} ({of_gemm:3.0f} %) {prefill / best[0]:5.2f}x   "
-                  f"decode {best[1]:6.1f} {decode:6.1f} ({of_read:3.0f} %) {decode / best[1]:5.2f}x", flush=True)
+                  f"decode {best[1]:6.1f} {decode:6.1f} ({of_read:3.0f} %) {decode / best[1]:5.2f}x",
+                  file=told, flush=True)
     if options.json:
-        options.json.write_text(json.dumps({"threads": options.threads, "rounds": options.rounds, "results": results}, indent=2) + "\n")
+        print(json.dumps({"threads": options.threads, "rounds": options.rounds, "results": results}))
 
 
 if __name__ == "__main__":
