@@ -188,7 +188,13 @@ const std::vector<fs::path>& Checkpoint::files() const noexcept { return m_impl-
 
 std::uint64_t Checkpoint::total_bytes() const noexcept { return m_impl->total_bytes; }
 
-void Checkpoint::prefetch(const ProgressFn& progress) const {
+void Checkpoint::release(std::string_view name) const {
+  const Impl::Entry& entry = m_impl->find(name);
+  m_impl->maps[entry.file].release(entry.record.region_offset,
+                                   entry.record.region_offset + entry.record.region_bytes);
+}
+
+void Checkpoint::prefetch(const ProgressFn& progress, bool keep) const {
   constexpr std::uint64_t chunk_bytes = std::uint64_t{16} << 20;
   std::uint64_t total = 0;
   for (const MappedFile& map : m_impl->maps) total += map.bytes().size();
@@ -198,6 +204,7 @@ void Checkpoint::prefetch(const ProgressFn& progress) const {
     for (std::uint64_t begin = 0; begin < map.bytes().size(); begin += chunk_bytes) {
       const std::uint64_t end = std::min<std::uint64_t>(begin + chunk_bytes, map.bytes().size());
       map.load(begin, end);
+      if (!keep) map.release(begin, end);
       done += end - begin;
       if (progress) progress(done, total);
     }

@@ -10,8 +10,13 @@ CheckpointParameters parameters_of(const std::shared_ptr<const Checkpoint>& chec
     return {parameters->names(), [parameters](const std::string& name) { return parameters->find(name); }};
   }
   return {checkpoint->names(), [checkpoint](const std::string& name) {
-            return checkpoint->contains(name) ? Parameter{checkpoint->tensor(name), checkpoint} : Parameter{};
+            return checkpoint->contains(name) ? mapped_parameter(checkpoint, name) : Parameter{};
           }};
+}
+
+Parameter mapped_parameter(const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& name) {
+  const auto give_back = [checkpoint, name](const Checkpoint*) { checkpoint->release(name); };
+  return {checkpoint->tensor(name), std::shared_ptr<const void>(checkpoint.get(), give_back), true};
 }
 
 }  // namespace ophis

@@ -15,6 +15,11 @@ struct CheckpointParameters {
   ParameterSource::Find find;      ///< keeps the checkpoint
 };
 
+/// The values are not copied where that can be: the pages of a tensor that nobody holds any longer, because
+/// it was converted or quantized, are given back to the system.
 CheckpointParameters parameters_of(const std::shared_ptr<const Checkpoint>& checkpoint);
+
+/// A tensor of the checkpoint, where it is mapped.
+Parameter mapped_parameter(const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& name);
 
 }  // namespace ophis

@@ -1,5 +1,7 @@
 #include "ophis/models/language_model.hpp"
 
+#include <unistd.h>
+
 #include <cmath>
 #include <deque>
 #include <future>
@@ -20,6 +22,12 @@ std::unique_ptr<Block> make_block(const LanguageModelConfig& config, const Param
     return std::make_unique<Mamba>(*mamba, source, dtype);
   }
   return std::make_unique<Mamba2>(std::get<Mamba2Config>(config.mixer), source, dtype, config.norm_epsilon);
+}
+
+/// The machine's, in bytes.
+std::uint64_t physical_memory() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) : 0;
 }
 
 /// The first of these layers that the source has a weight of, or the first.
@@ -79,8 +87,13 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
   const DType dtype = options.dtype.value_or(config.dtype);
   OPHIS_REQUIRE(is_compute_dtype(dtype), folder.string(), ": a model cannot compute in ", dtype,
                 "; choose float32, bfloat16 or float16");
-  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder, options.progress));
-  const Placement placement(options.device);
+  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder));
+  // What is not used where it is mapped should not take memory beside what is made of it.
+  const bool goes_elsewhere = options.device.type != DeviceType::cpu;
+  if (options.progress) checkpoint->prefetch(options.progress, goes_elsewhere);
+  Placement placement(options.device);
+  // A model that fills memory is better off with pages that the system can drop.
+  placement.copy_from_files(checkpoint->total_bytes() < physical_memory() / 2);
   ParameterSource source(parameters_of(checkpoint).find, placement);
   source.set_quantization(options.quantization ? options.quantization : config.quantize_on_load);
   try {

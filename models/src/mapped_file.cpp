@@ -73,4 +73,13 @@ void MappedFile::load(std::uint64_t begin, std::uint64_t end) const {
   for (std::uint64_t offset = begin; offset < end; offset += page) static_cast<void>(data[offset]);
 }
 
+void MappedFile::release(std::uint64_t begin, std::uint64_t end) const {
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  begin = (begin + page - 1) / page * page;
+  if (end < m_bytes.size()) end = end / page * page;
+  if (begin >= end) return;
+  ::madvise(const_cast<std::byte*>(m_bytes.data()) + begin, static_cast<std::size_t>(end - begin),
+            MADV_DONTNEED);
+}
+
 }  // namespace ophis

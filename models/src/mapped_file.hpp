@@ -27,6 +27,9 @@ class MappedFile {
 
   /// Reads the pages of [begin, end) from the disk.
   void load(std::uint64_t begin, std::uint64_t end) const;
+  /// Gives the pages that lie whole in [begin, end) back to the system, which may keep them cached. They come
+  /// back when they are touched.
+  void release(std::uint64_t begin, std::uint64_t end) const;
 
  private:
   std::span<const std::byte> m_bytes;

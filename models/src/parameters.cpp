@@ -1,5 +1,8 @@
 #include "ophis/models/parameters.hpp"
 
+#include <cstring>
+
+#include "ophis/core/host_parallel.hpp"
 #include "ophis/core/simd.hpp"
 
 namespace ophis {
@@ -38,6 +41,19 @@ void convert_rows(const Tensor& from, const Tensor& to) {
   }
 }
 
+/// Smaller ones gain nothing: a huge page's size.
+constexpr std::size_t worth_copying = std::size_t{2} << 20;
+
+Parameter copy_of(const Parameter& parameter) {
+  OwnedTensor copy(parameter.tensor.dtype(), parameter.tensor.shape());
+  const auto* const from = static_cast<const std::byte*>(parameter.tensor.raw());
+  auto* const to = static_cast<std::byte*>(copy->raw());
+  for_ranges_on_host(static_cast<std::int64_t>(copy->bytes()), [&](std::int64_t begin, std::int64_t end) {
+    std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
+  });
+  return own(std::move(copy));
+}
+
 }  // namespace
 
 Placement::Placement(Device device) : m_device(device) {
@@ -45,7 +61,12 @@ Placement::Placement(Device device) : m_device(device) {
 }
 
 Parameter Placement::put(const Parameter& parameter) const {
-  if (!m_uploader || !parameter) return parameter;
+  if (!parameter) return parameter;
+  if (!m_uploader) {
+    const bool copies = m_copies_files && parameter.in_file && parameter.tensor.is_contiguous() &&
+                        parameter.tensor.bytes() >= worth_copying;
+    return copies ? copy_of(parameter) : parameter;
+  }
   OwnedTensor there(parameter.tensor.dtype(), parameter.tensor.shape(), m_device);
   m_uploader->upload(parameter.tensor, there);
   return own(std::move(there));

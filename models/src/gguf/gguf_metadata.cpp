@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 #include <charconv>
+#include <limits>
 
 #include "models/src/json.hpp"
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "models/src/checkpoint_parameters.hpp"
 #include "models/src/json.hpp"
 
 namespace ophis {
@@ -83,7 +84,9 @@ GgufParameters::GgufParameters(std::shared_ptr<const Checkpoint> checkpoint)
     : m_checkpoint(std::move(checkpoint)) {}
 
 std::vector<std::string> GgufParameters::names() const {
-  const bool is_mamba2 = m_checkpoint->metadata().at("general.architecture") == "mamba2";
+  const auto& metadata = m_checkpoint->metadata();
+  const auto architecture = metadata.find("general.architecture");
+  const bool is_mamba2 = architecture != metadata.end() && architecture->second == "mamba2";
   std::vector<std::string> names;
   for (const std::string& tensor : m_checkpoint->names()) {
     auto name = translate(tensor, &Renamed::theirs, &Renamed::ours);
@@ -117,7 +120,7 @@ Parameter GgufParameters::find(const std::string& name) {
 
 Parameter GgufParameters::whole(const std::string& tensor) {
   const TensorInfo info = m_checkpoint->info(tensor);
-  if (is_used_as_it_is(info.dtype)) return {m_checkpoint->tensor(tensor), m_checkpoint};
+  if (is_used_as_it_is(info.dtype)) return mapped_parameter(m_checkpoint, tensor);
   if (!gguf::can_unpack(info.dtype)) {
     fail(ErrorCode::unsupported, info.file.string(), ": tensor ", json_quoted(tensor), " has the type ",
          info.dtype, "; Ophis reads F32, F16, BF16, ", gguf::unpackable_types());
@@ -137,6 +140,7 @@ GgufParameters::Unpacked GgufParameters::unpacked(const std::string& tensor) {
   for (std::size_t axis = 0; axis + 1 < info.shape.size(); ++axis) rows *= info.shape[axis];
   m_unpacked = std::make_shared<const gguf::UnpackedMatrix>(
       gguf::unpack(info.dtype, m_checkpoint->bytes(tensor), rows, columns));
+  m_checkpoint->release(tensor);
   m_unpacked_name = tensor;
   return m_unpacked;
 }

@@ -81,8 +81,12 @@ class Checkpoint {
   std::uint64_t total_bytes() const noexcept;
 
   /// Reads all files into the page cache, so that later accesses do not wait for the disk. `progress` counts
-  /// the bytes of the files.
-  void prefetch(const ProgressFn& progress = {}) const;
+  /// the bytes of the files. With `keep` their pages also stay in this process's memory.
+  void prefetch(const ProgressFn& progress = {}, bool keep = true) const;
+
+  /// Gives a tensor's pages back to the system, which may keep them cached. They come back when they are
+  /// touched: its data do not change. Throws Error(not_found) as tensor() does.
+  void release(std::string_view name) const;
 
  private:
   struct Impl;

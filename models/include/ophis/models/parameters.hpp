@@ -16,6 +16,7 @@ namespace ophis {
 struct Parameter {
   Tensor tensor;                      ///< the values
   std::shared_ptr<const void> owner;  ///< keeps their memory
+  bool in_file = false;               ///< the memory is a mapped file's
 
   /// Whether it was given.
   explicit operator bool() const { return static_cast<bool>(tensor); }
@@ -32,6 +33,10 @@ class Placement {
   /// They are copied to a device. Throws Error(unsupported) if it cannot be used.
   explicit Placement(Device device);
 
+  /// Whether, on the host, large parameters of mapped files are copied into memory of huge pages, which a CPU
+  /// reads faster than a file's.
+  void copy_from_files(bool wanted) { m_copies_files = wanted; }
+
   /// Where parameters are put.
   Device device() const noexcept { return m_device; }
   /// A finished parameter, on the host, at its place. It may still be on its way until finish().
@@ -42,6 +47,7 @@ class Placement {
  private:
   Device m_device;
   std::shared_ptr<Uploader> m_uploader;
+  bool m_copies_files = false;
 };
 
 /// Looks parameters up by their checkpoint names, which may stand behind a prefix such as

@@ -59,9 +59,10 @@ struct QuantizeOptions {
   ProgressFn progress;                     ///< told the bytes of weights done, if given
 };
 
-/// Reads the model `from` (a folder or a GGUF file) and writes it with quantized weights to the folder `to`, which must not
-/// exist: config.json with a quantization_config, model.safetensors in the layout of docs/quantization.md,
-/// and the other files beside them as they are, or the tokenizer of a GGUF file. The folder appears whole or not at all.
+/// Reads the model `from` (a folder or a GGUF file) and writes it with quantized weights to the folder `to`,
+/// which must not exist: config.json with a quantization_config, model.safetensors in the layout of
+/// docs/quantization.md, and the other files beside them as they are, or the tokenizer of a GGUF file. The
+/// folder appears whole or not at all.
 void quantize_model(const std::filesystem::path& from, const std::filesystem::path& to,
                     const QuantizeOptions& options);
 
