@@ -1,4 +1,5 @@
-// Loads a model and continues a text: generate FOLDER [PROMPT [NEW_TOKENS]]
+// Loads a model, prints its most probable next token after a text, and continues the text: generate FOLDER
+// [PROMPT [NEW_TOKENS]]
 #include <ophis.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,29 @@ static int32_t print_token(void* decoder, int64_t sequence, int32_t id) {
   fflush(stdout);
   ophis_free(text);
   return 1;  // go on
+}
+
+/// Prints the most probable token after the ids and its logit.
+static void print_next(const ophis_model* model, ophis_context* context, int32_t* ids, int64_t num_ids) {
+  const ophis_device cpu = {OPHIS_DEVICE_CPU, 0};
+  const ophis_dtype int32 = {OPHIS_CODE_INT, 32, 1};
+  const int64_t shape[] = {1, num_ids};
+  const ophis_tensor input = {ids, cpu, 2, int32, shape, NULL, 0};
+  ophis_forward_args args;
+  ophis_output* output;
+  const ophis_tensor* logits;
+  check(ophis_forward_args_init(&args, sizeof args));
+  args.input_ids = &input;
+  args.logits_to_keep = 1;
+  check(ophis_model_forward(model, context, &args, &output));
+  check(ophis_output_logits(output, &logits));  // (1, 1, vocab_size) float32
+  const float* const values = logits->data;
+  int best = 0;
+  for (int id = 1; id < logits->shape[2]; ++id) {
+    if (values[id] > values[best]) best = id;
+  }
+  printf("most probable next: %d (%.4f)\n", best, (double)values[best]);
+  ophis_output_destroy(output);
 }
 
 int main(int argc, char** argv) {
@@ -50,6 +74,7 @@ int main(int argc, char** argv) {
   check(ophis_tokenizer_encode(tokenizer, prompt, strlen(prompt), 1, &prompt_ids, &prompt_length));
   int32_t* const ids = malloc((size_t)options.max_new_tokens * sizeof *ids);
   if (ids == NULL) return 1;
+  print_next(model, context, prompt_ids, prompt_length);
   for (int64_t i = 0; i < prompt_length; ++i) print_token(decoder, 0, prompt_ids[i]);
   const int32_t* const prompts[] = {prompt_ids};
   check(ophis_generate(model, context, prompts, &prompt_length, 1, &options, ids, &num_ids, NULL));

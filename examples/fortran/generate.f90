@@ -1,4 +1,4 @@
-! Continues a text one token after the other, by a forward pass and steps: generate FOLDER [PROMPT [NEW_TOKENS]]
+! Prints the most probable next token after a text, and continues it one token after the other, by a forward pass and steps: generate FOLDER [PROMPT [NEW_TOKENS]]
 program generate
   use ophis
   implicit none
@@ -13,6 +13,7 @@ program generate
   integer(c_int64_t), target :: next_shape(1), logits_shape(2)
   type(ophis_tensor) :: next_tensor, logits_tensor
   type(ophis_load_options) :: load
+  character(len=20) :: number
   integer :: new_tokens, i
 
   folder = argument(1, 'examples/models/mamba2-tiny')
@@ -28,6 +29,9 @@ program generate
   call check(ophis_cache_create(model, 1_c_int64_t, c_null_ptr, cache))
   call encode_prompt()
   call read_prompt()
+
+  write (number, '(f20.4)') maxval(logits)
+  print '(a,i0,a)', 'most probable next: ', maxloc(logits) - 1, ' ('//trim(adjustl(number))//')'
 
   next_shape = 1
   logits_shape = [1_c_int64_t, size(logits, kind=c_int64_t)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Continues a text by a model's forward pass, steps and argmax, through ctypes alone.
+"""Prints the most probable next token after a text, and continues it by a model's forward pass, steps and argmax, through ctypes alone.
 
 Usage: generate.py FOLDER [PROMPT [NEW_TOKENS]]. OPHIS_LIBRARY names libophis.so where the system does not find it.
 """
@@ -107,6 +107,8 @@ def generate(model, context, ids, new_tokens):
     logits = last_logits(model, context, cache, ids)
     following = tensor((c_int64 * 1)(), 1)
     argmax = ArgmaxArgs(ctypes.sizeof(ArgmaxArgs), ctypes.pointer(logits), ctypes.pointer(following))
+    best = max(range(len(logits.array)), key=logits.array.__getitem__)
+    print(f"most probable next: {best} ({logits.array[best]:.4f})")
     for _ in range(new_tokens):
         call("ophis_argmax", context, byref(argmax))
         ids.append(following.array[0])

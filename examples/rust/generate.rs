@@ -1,4 +1,4 @@
-// Loads a model and continues a text: generate FOLDER [PROMPT [NEW_TOKENS]]
+// Loads a model, prints its most probable next token after a text, and continues the text: generate FOLDER [PROMPT [NEW_TOKENS]]
 //
 // rustc -L native=DIR -l ophis generate.rs, with DIR the folder of libophis.so; no crate is needed.
 use std::env;
@@ -33,6 +33,28 @@ mod ffi {
         pub lanes: u16,
     }
     pub const FLOAT32: DType = DType { code: 2, bits: 32, lanes: 1 };
+    pub const INT32: DType = DType { code: 0, bits: 32, lanes: 1 };
+
+    #[repr(C)]
+    pub struct Tensor {
+        pub data: *const c_void,
+        pub device: Device,
+        pub ndim: i32,
+        pub dtype: DType,
+        pub shape: *const i64,
+        pub strides: *const i64,
+        pub byte_offset: u64,
+    }
+    #[repr(C)]
+    pub struct ForwardArgs {
+        pub size: usize,
+        pub input_ids: *const Tensor,
+        pub inputs_embeds: *const Tensor,
+        pub attention_mask: *const Tensor,
+        pub labels: *const Tensor,
+        pub cache: *mut Opaque,
+        pub logits_to_keep: i64,
+    }
 
     #[repr(C)]
     pub struct LoadOptions {
@@ -76,6 +98,15 @@ mod ffi {
         pub fn ophis_stream_decoder_destroy(decoder: *mut Opaque);
         pub fn ophis_stream_decoder_push(decoder: *mut Opaque, id: i32, text: *mut *mut c_char) -> i32;
         pub fn ophis_stream_decoder_flush(decoder: *mut Opaque, text: *mut *mut c_char) -> i32;
+        pub fn ophis_forward_args_init(args: *mut ForwardArgs, size: usize) -> i32;
+        pub fn ophis_model_forward(
+            model: *const Opaque,
+            context: *mut Opaque,
+            args: *const ForwardArgs,
+            output: *mut *mut Opaque,
+        ) -> i32;
+        pub fn ophis_output_logits(output: *const Opaque, logits: *mut *const Tensor) -> i32;
+        pub fn ophis_output_destroy(output: *mut Opaque);
         pub fn ophis_generation_options_init(options: *mut GenerationOptions, size: usize) -> i32;
         pub fn ophis_generate(
             model: *const Opaque,
@@ -134,6 +165,32 @@ fn encode(tokenizer: *const ffi::Opaque, text: &str) -> Vec<i32> {
     }
 }
 
+/// Prints the most probable token after the ids and its logit.
+unsafe fn print_next(model: *const ffi::Opaque, context: *mut ffi::Opaque, ids: &[i32]) {
+    let shape = [1, ids.len() as i64];
+    let input = ffi::Tensor {
+        data: ids.as_ptr().cast(),
+        device: ffi::CPU,
+        ndim: 2,
+        dtype: ffi::INT32,
+        shape: shape.as_ptr(),
+        strides: ptr::null(),
+        byte_offset: 0,
+    };
+    let mut args: ffi::ForwardArgs = std::mem::zeroed();
+    check(ffi::ophis_forward_args_init(&mut args, size_of::<ffi::ForwardArgs>()));
+    args.input_ids = &input;
+    args.logits_to_keep = 1;
+    let output = handle(|result| ffi::ophis_model_forward(model, context, &args, result));
+    let mut logits = ptr::null();
+    check(ffi::ophis_output_logits(output, &mut logits)); // (1, 1, vocab_size) float32
+    let vocab_size = *(*logits).shape.add(2) as usize;
+    let values = std::slice::from_raw_parts((*logits).data.cast::<f32>(), vocab_size);
+    let best = (0..vocab_size).fold(0, |best, id| if values[id] > values[best] { id } else { best });
+    println!("most probable next: {} ({:.4})", best, values[best]);
+    ffi::ophis_output_destroy(output);
+}
+
 fn main() {
     let arguments: Vec<String> = env::args().collect();
     let argument = |i: usize, otherwise: &str| arguments.get(i).cloned().unwrap_or(otherwise.to_string());
@@ -157,6 +214,7 @@ fn main() {
         options.user_data = decoder.cast();
 
         let prompt_ids = encode(tokenizer, &prompt);
+        print_next(model, context, &prompt_ids);
         for &id in &prompt_ids {
             print_token(decoder.cast(), 0, id);
         }

@@ -67,15 +67,26 @@ struct Output {
   }
 };
 
-/// The most probable next token of each sequence.
-std::vector<std::int64_t> next_ids(const Tensor& logits) {
-  ExecContext exec;
-  std::vector<std::int64_t> ids(static_cast<std::size_t>(logits.extent(0)));
-  argmax(exec,
-         {logits.select(1, logits.extent(1) - 1), Tensor(ids.data(), DType::int64, {logits.extent(0)})});
-  exec.fence();
-  return ids;
-}
+/// The most probable next token of each sequence, and its logit.
+struct Next {
+  std::vector<std::int64_t> ids;
+  std::vector<float> logits;
+
+  explicit Next(const Tensor& of_all) : ids(static_cast<std::size_t>(of_all.extent(0))) {
+    ExecContext exec;
+    const Tensor last = of_all.select(1, of_all.extent(1) - 1);
+    argmax(exec, {last, Tensor(ids.data(), DType::int64, {last.extent(0)})});
+    exec.fence();
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      logits.push_back(last.select(0, static_cast<std::int64_t>(i)).data<float>()[ids[i]]);
+    }
+  }
+  std::string text() const {
+    std::string words;
+    for (std::size_t i = 0; i < ids.size(); ++i) words += fmt::format(" {} ({:.4f})", ids[i], logits[i]);
+    return words;
+  }
+};
 
 int run(const Options& options) {
   const Input input = read_input(options);
@@ -94,13 +105,13 @@ int run(const Options& options) {
   const std::vector<NamedTensor> tensors = output.named();
   save_safetensors(options.out, tensors);
 
-  const std::vector<std::int64_t> next = next_ids(output.logits);
+  const Next next(output.logits);
   if (!options.json) {
     fmt::print(stderr, "forward {:.3f} s; wrote {}\n", seconds, options.out);
     for (const NamedTensor& named : tensors) {
       print(detail::concat(named.name, ' ', named.tensor.dtype(), ' ', named.tensor.shape(), '\n'));
     }
-    print(fmt::format("most probable next ids: {}\n", fmt::join(next, " ")));
+    print(fmt::format("most probable next:{}\n", next.text()));
     return exit_ok;
   }
   Json list = Json::array();
@@ -111,7 +122,8 @@ int run(const Options& options) {
   }
   print_json({{"out", options.out},
               {"tensors", list},
-              {"next_ids", next},
+              {"next_ids", next.ids},
+              {"next_logits", next.logits},
               {"dtype", to_string(model.dtype())},
               {"forward_seconds", seconds}});
   return exit_ok;
@@ -156,9 +168,10 @@ Command add_logits(CLI::App& program) {
   add_json_option(*command, options->json);
   command->footer(
       "The file appears whole or not at all.\n"
-      "JSON: out, tensors (name, dtype, shape), next_ids (the most probable next id of each sequence), "
-      "dtype,\n"
-      "forward_seconds.\n\n"
+      "JSON: out, tensors (name, dtype, shape), next_ids and next_logits (of each sequence the most probable "
+      "next "
+      "id\n"
+      "and its logit), dtype, forward_seconds.\n\n"
       "Examples:\n"
       "  ophis logits --ids 1833,26,199 --out logits.safetensors\n"
       "  ophis logits --model models/mamba-130m-hf --input batch.safetensors --out logits.safetensors "

@@ -391,6 +391,7 @@ TEST_CASE("cli: logits of ids and of a batch from a file") {
   CHECK(summary.at("tensors").size() == 10);
   CHECK(summary.at("tensors")[9].at("name") == "hidden_states.8");
   CHECK(summary.at("next_ids") == json{198});
+  CHECK(summary.at("next_logits").size() == 1);
 
   // Row 0 as before, row 1 the same behind one position of padding.
   std::vector<std::int32_t> ids{1833, 26, 199, 5, 0, 1833, 26, 199}, mask{1, 1, 1, 1, 0, 1, 1, 1};
