@@ -241,6 +241,7 @@ def test_errors(tmp_path, lm):
 def test_random_weights():
     lm = ophis.LM.random("mamba2-130m", seed=1)
     assert lm.config["n_layer"] == 24
+    assert ophis.LM.random("mamba2-130m", seed=1, quantize="int4").step_bytes < lm.step_bytes
     with pytest.raises(ValueError, match="tokenizer"):
         lm.tokenizer
     with pytest.raises(ValueError, match="mamba2-130m"):

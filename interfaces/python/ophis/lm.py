@@ -89,9 +89,11 @@ class LM:
         return cls(model, folder)
 
     @classmethod
-    def random(cls, name: str, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> LM:
-        """A published model's shape, such as "mamba2-130m", with random weights."""
-        return cls(_core.LanguageModel.random(name, device, _dtype_name(dtype), seed))
+    def random(cls, name: str, *, device: str = "cpu", dtype: str = "float32", seed: int = 0, quantize: str | None = None,
+               quantize_tables: str | None = None, group_size: int = 128, asymmetric: bool = False) -> LM:
+        """A published model's shape, such as "mamba2-130m", with random weights, quantized as from_pretrained does it."""
+        return cls(_core.LanguageModel.random(name, device, _dtype_name(dtype), seed, quantize, quantize_tables, group_size,
+                                              asymmetric))
 
     @property
     def tokenizer(self) -> Tokenizer:

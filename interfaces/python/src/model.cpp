@@ -90,9 +90,13 @@ void quantize_folder(const std::string& folder, const std::string& out,
 }
 
 LanguageModel random_model(const std::string& name, const std::string& device, const std::string& dtype,
-                           std::uint64_t seed) {
+                           std::uint64_t seed, const std::optional<std::string>& projections,
+                           const std::optional<std::string>& tables, std::int64_t group_size,
+                           bool asymmetric) {
+  const Quantization quantization = to_quantization(projections, tables, group_size, asymmetric);
   nb::gil_scoped_release unlocked;
-  return LanguageModel::random(published_model_config(name), parse_dtype(dtype), seed, parse_device(device));
+  return LanguageModel::random(published_model_config(name), parse_dtype(dtype), seed, parse_device(device),
+                               quantization);
 }
 
 /// The parts of a configuration that every mixer has, and whole models.
@@ -230,7 +234,8 @@ void bind_model(nb::module_& module) {
   nb::class_<LanguageModel>(module, "LanguageModel")
       .def_static("load", &load_model, "folder"_a, "device"_a, "dtype"_a.none(), "projections"_a.none(),
                   "tables"_a.none(), "group_size"_a, "asymmetric"_a, "progress"_a.none())
-      .def_static("random", &random_model, "name"_a, "device"_a = "cpu", "dtype"_a = "float32", "seed"_a = 0)
+      .def_static("random", &random_model, "name"_a, "device"_a, "dtype"_a, "seed"_a, "projections"_a.none(),
+                  "tables"_a.none(), "group_size"_a, "asymmetric"_a)
       .def_prop_ro("config", &config_dict)
       .def_prop_ro("dtype", [](const LanguageModel& self) { return to_string(self.dtype()); })
       .def_prop_ro("device", [](const LanguageModel& self) { return detail::concat(self.device()); })
