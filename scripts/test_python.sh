@@ -9,7 +9,7 @@ venv=$root/build/python-venv
 python=$venv/bin/python
 [[ -x $python ]] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet pytest gguf
-[[ ${1:-} != torch ]] || "$venv/bin/pip" install --quiet torch transformers lm-eval einops
+[[ ${1:-} != torch ]] || "$venv/bin/pip" install --quiet torch transformers accelerate lm-eval einops
 
 say "installing the package"
 # With the options of the preset `ci`, so that the compiler cache serves both.

@@ -56,8 +56,9 @@ void wait(Event event, int index);
 /// Seconds between two marks; waits for the later one.
 double seconds_between(Event start, Event end, int index);
 
-/// What is given to the stream in between is recorded, not done.
-void begin_recording(Stream stream, int index);
+/// What is given to the stream in between is recorded, not done. False, and nothing begins, on a stream that
+/// cannot be recorded: the legacy default stream.
+bool begin_recording(Stream stream, int index);
 GraphHandle end_recording(Stream stream, int index);
 /// Ends a recording that failed.
 void abandon_recording(Stream stream, int index) noexcept;

@@ -30,7 +30,7 @@ void destroy_event(Event) noexcept {}
 void record(Event, Stream, int) { fail_without_gpu(); }
 void wait(Event, int) { fail_without_gpu(); }
 double seconds_between(Event, Event, int) { fail_without_gpu(); }
-void begin_recording(Stream, int) { fail_without_gpu(); }
+bool begin_recording(Stream, int) { fail_without_gpu(); }
 GraphHandle end_recording(Stream, int) { fail_without_gpu(); }
 void abandon_recording(Stream, int) noexcept {}
 void launch(GraphHandle, Stream, int) { fail_without_gpu(); }

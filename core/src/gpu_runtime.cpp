@@ -215,10 +215,16 @@ double seconds_between(Event start, Event end, int index) {
   return 1e-3 * static_cast<double>(milliseconds);
 }
 
-void begin_recording(Stream stream, int index) {
+bool begin_recording(Stream stream, int index) {
   set_device(index);
-  check(OPHIS_GPU(StreamBeginCapture)(to_native(stream), OPHIS_GPU(StreamCaptureModeThreadLocal)),
-        "recording a graph");
+  const Status status =
+      OPHIS_GPU(StreamBeginCapture)(to_native(stream), OPHIS_GPU(StreamCaptureModeThreadLocal));
+  if (status == OPHIS_GPU(ErrorStreamCaptureUnsupported)) {
+    ignore(OPHIS_GPU(GetLastError)());
+    return false;
+  }
+  check(status, "recording a graph");
+  return true;
 }
 
 GraphHandle end_recording(Stream stream, int index) {

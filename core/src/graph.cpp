@@ -26,9 +26,10 @@ struct Graph::Impl {
     std::swap(exec.workspace(), workspace);
   }
 
-  void record() {
+  /// Whether that could be done.
+  bool record() {
     const int index = exec.device().index;
-    gpu::begin_recording(exec.native_stream(), index);
+    if (!gpu::begin_recording(exec.native_stream(), index)) return false;
     try {
       with_own_workspace(work);
     } catch (...) {
@@ -36,12 +37,13 @@ struct Graph::Impl {
       throw;
     }
     handle = gpu::end_recording(exec.native_stream(), index);
+    return true;
   }
 
   ExecContext& exec;
   std::function<void()> work;
   Workspace workspace;
-  bool has_run = false;
+  bool has_run = false, can_record = true;
   gpu::GraphHandle handle = nullptr;
 };
 
@@ -53,12 +55,13 @@ Graph& Graph::operator=(Graph&&) noexcept = default;
 
 void Graph::run() {
   Impl& impl = *m_impl;
-  if (impl.exec.device().type == DeviceType::cpu || !impl.has_run) {
+  const bool records = impl.exec.device().type != DeviceType::cpu && impl.has_run && impl.can_record;
+  if (records && impl.handle == nullptr) impl.can_record = impl.record();
+  if (!records || !impl.can_record) {
     impl.with_own_workspace(impl.work);
     impl.has_run = true;
     return;
   }
-  if (impl.handle == nullptr) impl.record();
   gpu::launch(impl.handle, impl.exec.native_stream(), impl.exec.device().index);
 }
 

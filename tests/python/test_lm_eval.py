@@ -55,6 +55,7 @@ def test_loglikelihood_rolling(model):
 
 def test_lm_evals_own_class_for_mamba_ssm(tmp_path):
     ot = pytest.importorskip("ophis.torch")
+    pytest.importorskip("accelerate")  # which lm-eval's classes for transformers want
     config = ot.MambaConfig(d_model=64, n_layer=2, vocab_size=4096, ssm_cfg={"layer": "Mamba2", "d_state": 32, "headdim": 32})
     ot.MambaLMHeadModel(config).save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").symlink_to(MODEL / "tokenizer.json")

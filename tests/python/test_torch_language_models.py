@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -222,7 +223,7 @@ def test_a_program_for_mamba_ssm(tmp_path):
     """With nothing but torch and ophis."""
     model = make_model("mamba2")
     model.save_pretrained(tmp_path)
-    output = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], env={"PYTHONPATH": ":".join([compat.path, *sys.path])},
+    output = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], env={**os.environ, "PYTHONPATH": ":".join([compat.path, *sys.path])},
                             capture_output=True, text=True, check=False)
     assert output.returncode == 0, output.stderr
     count = sum(parameter.numel() for parameter in model.parameters())

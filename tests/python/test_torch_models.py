@@ -1,6 +1,7 @@
 """Modules, the shim packages, and transformers' models with our functions."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -96,7 +97,7 @@ def test_shim_packages():
 def test_shims_by_the_environment():
     program = "import mamba_ssm, causal_conv1d; print(mamba_ssm.Mamba.__module__)"
     path = ":".join([compat.path, *sys.path])
-    output = subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True)
+    output = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
     assert output.stdout.startswith("ophis.torch")
 
 
@@ -152,6 +153,6 @@ with torch.profiler.profile() as profile:
     model(torch.zeros(1, 4, dtype=torch.long))
 print(sorted({event.name for event in profile.events() if event.name.startswith("ophis::")}))
 """
-    output = subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True,
+    output = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, capture_output=True,
                             text=True, check=True)
     assert "ophis::selective_scan" in output.stdout

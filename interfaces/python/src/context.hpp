@@ -13,4 +13,8 @@ namespace ophis::python {
 /// until the thread ends, so that its workspace is reused.
 ExecContext& context_on(Device device, std::optional<std::uintptr_t> stream = {});
 
+/// The same on a stream of its own, where work can be recorded and repeated. It does not wait for other
+/// streams.
+ExecContext& own_context(Device device);
+
 }  // namespace ophis::python

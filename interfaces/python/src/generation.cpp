@@ -102,7 +102,8 @@ nb::dict generate_texts(const LanguageModel& model, const std::vector<TokenIds>&
   GenerationResult result;
   {
     nb::gil_scoped_release unlocked;
-    result = generate(model, context_on(model.device()), prompts, options);
+    context_on(model.device()).fence();  // the states may still be on their way
+    result = generate(model, own_context(model.device()), prompts, options);
   }
   return to_dict(std::move(result));
 }

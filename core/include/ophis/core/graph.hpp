@@ -10,7 +10,8 @@ namespace ophis {
 
 /// A sequence of ops that reads and writes the same tensors each time, such as one step of generation. On a
 /// GPU the first run() does the work as usual, the second records it, and from then on a run costs the host
-/// one launch (CUDA or HIP graphs); on the CPU each run does the work.
+/// one launch (CUDA or HIP graphs). On the CPU, and on the legacy default stream, which cannot be recorded,
+/// each run does the work.
 ///
 /// The graph has scratch memory of its own, so the context may do other work between two runs. The tensors
 /// and the context must outlive it.
