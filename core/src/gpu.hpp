@@ -26,6 +26,9 @@ std::string why_not(int index);
 /// Whether a kernel has failed, after which this process can use no GPU any more.
 bool is_lost() noexcept;
 
+/// Makes a device the calling thread's.
+void set_device(int index);
+
 /// Memory from a pool that keeps what is given back. Throws Error(out_of_memory).
 void* allocate(std::size_t bytes, int index);
 /// No work may be pending on the memory.

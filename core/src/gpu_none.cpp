@@ -25,6 +25,7 @@ void destroy_stream(Stream, int) noexcept {}
 void synchronize(Stream, int) { fail_without_gpu(); }
 void copy(void*, const void*, std::size_t, Stream, int) { fail_without_gpu(); }
 void fill_with_zeros(void*, std::size_t, Stream, int) { fail_without_gpu(); }
+void set_device(int) { fail_without_gpu(); }
 Event create_event(int, bool) { fail_without_gpu(); }
 void destroy_event(Event) noexcept {}
 void record(Event, Stream, int) { fail_without_gpu(); }

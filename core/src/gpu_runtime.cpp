@@ -25,8 +25,6 @@ NativeStream to_native(Stream stream) { return static_cast<NativeStream>(stream)
 NativeGraph to_graph(GraphHandle graph) { return static_cast<NativeGraph>(graph); }
 NativeEvent to_event(Event event) { return static_cast<NativeEvent>(event); }
 
-void set_device(int index) { check(OPHIS_GPU(SetDevice)(index), "choosing the device"); }
-
 /// A kernel of this library, to ask whether the driver can run what this build contains.
 __global__ void probe() {}
 
@@ -160,6 +158,8 @@ void* allocate_pinned(std::size_t bytes) {
 }
 
 void free_pinned(void* data) noexcept { ignore(OPHIS_GPU(FreeHost)(data)); }
+
+void set_device(int index) { check(OPHIS_GPU(SetDevice)(index), "choosing the device"); }
 
 Stream create_stream(int index) {
   set_device(index);

@@ -55,6 +55,9 @@ struct Work {
   }
 };
 
+/// cudaStreamLegacy, hipStreamLegacy.
+void* const legacy_default_stream = reinterpret_cast<void*>(1);
+
 }  // namespace
 
 TEST_CASE("contexts of several threads do not disturb each other") {
@@ -83,10 +86,23 @@ TEST_CASE("contexts of several threads do not disturb each other") {
   for (std::size_t i = 0; i < works.size(); ++i) CHECK(test::same_bits(got[i], want[i]));
 }
 
+TEST_CASE("a new thread may begin with the legacy default stream") {
+  Work work(6);
+  const Tensor here = work.pool.poisoned(DType::float32, work.x.shape()), there = work.pool.clone(here);
+  const auto run = [&](const Tensor& out) {
+    ExecContext exec(test::device(), legacy_default_stream);
+    work.run(exec, out, 1);
+    exec.fence();
+  };
+  run(here);
+  std::thread([&] { run(there); }).join();
+  CHECK(test::same_bits(here, there));
+}
+
 TEST_CASE("a graph repeats its work on what its tensors hold at the time") {
   void* stream = nullptr;  // one of the context's own
   SUBCASE("on a stream that can be recorded") {}
-  SUBCASE("on the legacy default stream") { stream = reinterpret_cast<void*>(1); }
+  SUBCASE("on the legacy default stream") { stream = legacy_default_stream; }
   ExecContext exec(test::device(), stream);
   Work work(7);
   const Tensor want = work.pool.poisoned(DType::float32, work.x.shape());

@@ -54,8 +54,9 @@ def test_checkpoints(name, tmp_path, ids):
     with torch.no_grad():
         want = model(ids).logits
     assert want.shape == (2, 9, 104)
-    torch.testing.assert_close(ophis.LM.from_pretrained(folder, dtype="float32").forward(ids).logits, want, rtol=1e-4, atol=1e-4)
-    again = ot.MambaLMHeadModel.from_pretrained(str(folder), device="cpu", dtype=torch.float32)
+    own = ophis.LM.from_pretrained(folder, dtype="float32", device=str(ids.device))
+    torch.testing.assert_close(own.forward(ids).logits, want, rtol=1e-4, atol=1e-4)
+    again = ot.MambaLMHeadModel.from_pretrained(str(folder), device=ids.device, dtype=torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(again(ids).logits, want, rtol=0, atol=0)
     assert ot.MambaLMHeadModel.from_pretrained(folder, dtype=torch.bfloat16).backbone.embedding.weight.dtype == torch.bfloat16
