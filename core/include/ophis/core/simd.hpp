@@ -22,8 +22,8 @@
 
 namespace ophis {
 
-#if defined(__AVX512F__)
 /// Floats in a vector register of the CPU that is compiled for.
+#if defined(__AVX512F__)
 inline constexpr int native_pack_width = 16;
 #elif defined(__AVX__)
 inline constexpr int native_pack_width = 8;
