@@ -575,9 +575,9 @@ OPHIS_API ophis_status ophis_ssd_state_update(ophis_context* context,
 /// A tokenizer. It never changes: several threads may use one.
 typedef struct ophis_tokenizer ophis_tokenizer;
 
-/// Reads a tokenizer.json, the one in a folder, that of a GGUF file, or that of a model of the hub ("owner/name", see
-/// ophis_model_load): `name` says which. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or, for a
-/// setting that is not implemented, OPHIS_UNSUPPORTED.
+/// Reads a tokenizer.json, the one in a folder, that of a GGUF file, or that of a model of the hub
+/// ("owner/name", see ophis_model_load): `name` says which. Fails with OPHIS_NOT_FOUND, OPHIS_IO,
+/// OPHIS_CORRUPT_DATA or, for a setting that is not implemented, OPHIS_UNSUPPORTED.
 OPHIS_API ophis_status ophis_tokenizer_load(const char* name, ophis_tokenizer** tokenizer);
 OPHIS_API void ophis_tokenizer_destroy(ophis_tokenizer* tokenizer);
 
@@ -640,19 +640,20 @@ typedef struct ophis_load_options {
 OPHIS_API ophis_status ophis_load_options_init(ophis_load_options* options, size_t size);
 
 /// Reads config.json and the weights (safetensors or pytorch_model.bin) of the folder `name`, in Hugging
-/// Face's or mamba_ssm's layout, or llama.cpp's GGUF file `name`. Where there is nothing called so, "owner/name" or "owner/name@revision" is a
-/// model of the Hugging Face hub: its files are taken from the local cache (HF_HOME), and downloaded to it
-/// where they are missing. Fails with OPHIS_NOT_FOUND, OPHIS_IO, OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the
-/// text names the file, parameter or tensor that is wrong.
+/// Face's or mamba_ssm's layout, or llama.cpp's GGUF file `name`. Where there is nothing called so,
+/// "owner/name" or "owner/name@revision" is a model of the Hugging Face hub: its files are taken from the
+/// local cache (HF_HOME), and downloaded to it where they are missing. Fails with OPHIS_NOT_FOUND, OPHIS_IO,
+/// OPHIS_CORRUPT_DATA or OPHIS_UNSUPPORTED; the text names the file, parameter or tensor that is wrong.
 OPHIS_API ophis_status ophis_model_load(const char* name, const ophis_load_options* options,
                                         ophis_model** model);
 
+/// What ophis_quantize makes of a model.
 typedef struct ophis_quantize_options {
   size_t size;
-  int32_t projection_bits;  ///< as in ophis_load_options; default 4
-  int32_t table_bits;
-  int64_t group_size;
-  int32_t asymmetric;
+  int32_t projection_bits;       ///< as in ophis_load_options; default 4
+  int32_t table_bits;            ///< as in ophis_load_options
+  int64_t group_size;            ///< as in ophis_load_options
+  int32_t asymmetric;            ///< as in ophis_load_options
   const char* calibration_text;  ///< UTF-8: outputs on such text are to change least; or NULL
   int64_t calibration_tokens;    ///< at most so many of it are used; default 8192
 } ophis_quantize_options;

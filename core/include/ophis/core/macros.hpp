@@ -7,8 +7,8 @@
 #define OPHIS_INLINE_FUNCTION inline __attribute__((always_inline))
 #endif
 
-// A function of a kernel. nvcc compiles it for the device alone, so that it may call what only that has;
-// other compilers for the CPU too, which runs models of kernels.
+/// A function of a kernel. nvcc compiles it for the device alone, so that it may call what only that has;
+/// other compilers for the CPU too, which runs models of kernels.
 #if defined(__CUDACC__)
 #define OPHIS_KERNEL_FUNCTION __device__ inline __attribute__((always_inline))
 #else
@@ -29,6 +29,6 @@
 #define OPHIS_UNROLL OPHIS_PRAGMA(unroll)
 #define OPHIS_UNROLL_BY(turns) OPHIS_PRAGMA(unroll turns)
 #else
-#define OPHIS_UNROLL
-#define OPHIS_UNROLL_BY(turns)
+#define OPHIS_UNROLL            ///< before a loop
+#define OPHIS_UNROLL_BY(turns)  ///< only so many turns of the loop become one
 #endif

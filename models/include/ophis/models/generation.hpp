@@ -77,8 +77,8 @@ const char* to_string(FinishReason reason) noexcept;
 
 /// A token that might have been, and the logarithm of its probability.
 struct TokenLogprob {
-  std::int32_t id;
-  float logprob;
+  std::int32_t id;  ///< in the vocabulary
+  float logprob;    ///< natural
 };
 
 /// Sequences: num_return_sequences of the first prompt, then those of the second, ...

@@ -77,6 +77,7 @@ class ParameterSource {
   const Placement& placement() const noexcept { return m_placement; }
   /// What of it the model quantizes as it reads.
   const Quantization& quantization() const noexcept { return m_quantization; }
+  /// Chooses what that is.
   void set_quantization(const Quantization& quantization) { m_quantization = quantization; }
 
  private:

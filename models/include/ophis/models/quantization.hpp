@@ -21,9 +21,10 @@ struct WeightFormat {
 /// What of a model is quantized: the projections in_proj and out_proj of all blocks, and the tables, that is
 /// the head and, where it is the same table, the embedding. What is left out keeps the model's dtype.
 struct Quantization {
-  std::optional<WeightFormat> projections;
-  std::optional<WeightFormat> tables;
+  std::optional<WeightFormat> projections;  ///< in_proj and out_proj
+  std::optional<WeightFormat> tables;       ///< head and embedding
 
+  /// Whether anything is.
   explicit operator bool() const { return projections || tables; }
 };
 
@@ -41,7 +42,7 @@ struct QuantizedMatrix {
 /// What is known of the inputs of a weight: x^T x summed over many inputs x, of which blocks along the
 /// diagonal are kept.
 struct InputStatistics {
-  static constexpr std::int64_t block = 128;
+  static constexpr std::int64_t block = 128;  ///< inputs of a block
   OwnedTensor products;  ///< (blocks, block, block) float32; the last block may be partly unused
 };
 

@@ -12,8 +12,11 @@ struct Weight {
   Parameter scale;   ///< (out, groups) of a quantized one
   Parameter shift;   ///< (out, groups) float32 of a quantized one whose codes do not lie around their middle
 
+  /// Whether its values are codes.
   bool is_quantized() const { return static_cast<bool>(scale); }
+  /// Rows.
   std::int64_t out_features() const { return values.tensor.extent(0); }
+  /// Of all its parts.
   std::size_t bytes() const { return values.tensor.bytes() + scale.tensor.bytes() + shift.tensor.bytes(); }
   /// Its first rows.
   Weight rows(std::int64_t count) const;
