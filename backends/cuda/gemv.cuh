@@ -1,10 +1,12 @@
-// Products of a few rows with a weight that is read once. A group of warps shares the rows of two outputs:
-// each lane asks for its 16-byte pieces of both at once, so that enough of the weight is on its way, and
-// multiplies them with every row of the input. Where the weight is constant it asks before it waits for the
-// kernel that computes the input. How rows come in and what becomes of the sums are an Input and an Output.
+// Products of a few rows with a weight that is read once. A group of warps shares the rows of a few outputs:
+// each lane asks for its 16-byte pieces of all of them at once, so that enough of the weight is on its way,
+// and multiplies them with every row of the input. Where the weight is constant it asks before it waits for
+// the kernel that computes the input. How the weight is stored, how rows come in and what becomes of the sums
+// are a Weight (DenseWeight here, CodeWeight of gemv_codes.cuh), an Input and an Output.
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/vector_access.cuh"
@@ -14,9 +16,7 @@ namespace ophis::cuda::gemv {
 
 inline constexpr int max_rows = 8;
 inline constexpr int block_warps = 8;
-inline constexpr int group_outs = 2;        // outputs of a group of warps
-inline constexpr int pieces_in_flight = 5;  // of each output, for a lane
-inline constexpr int blocks_abreast = 2;    // on a multiprocessor
+inline constexpr int block_threads = 32 * block_warps;
 
 template <class T>
 inline constexpr int piece = 16 / sizeof(T);  // elements of an access
@@ -28,10 +28,9 @@ using Piece = Packed<T, piece<T>>;
 template <class T>
 struct Product {
   const T* x;
-  const T* weight;
   const void* bias;  // of T, or float32, or nullptr
   void* out;         // of T, or float32
-  std::int64_t ldx, ldw, ldout;
+  std::int64_t ldx, ldout;
   int rows, in_features, out_features;
   bool bias_float32, out_float32, weight_is_constant, accumulate;
 
@@ -68,47 +67,125 @@ __device__ Piece<T> load_shared(const T* from) {
   return {v.x, v.y, v.z, v.w};
 }
 
-/// A lane's pieces of the rows of its group's outputs.
-template <class T>
-struct Pieces {
-  Piece<T> of_outs[group_outs][pieces_in_flight];
-
-  /// The piece k at `at`, or zeros unless that is wanted and in the row.
-  __device__ void load(const Product<T>& p, int out, int k, int at, bool wanted) {
-#pragma unroll
-    for (int o = 0; o < group_outs; ++o) {
-      const T* const row = p.weight + min(out + o, p.out_features - 1) * p.ldw;
-      of_outs[o][k] = wanted && at < p.in_features ? load_weight(row + at) : Piece<T>{};
-    }
-  }
+/// What is loaded next.
+struct Next {
+  int out, begin;  // the group's first output, the first input
+  bool wanted;
 };
 
-/// The values of the whole block's sums of one group, added in the order of its warps. Calls in a row give
-/// `turn` 0 and 1 in turn.
-template <int count, int group_warps>
-__device__ void add_over_group(float (&sums)[count], int turn) {
+/// Rows of T. Two outputs a group, whose rows a group's lanes read side by side.
+template <class T>
+struct DenseWeight {
+  using Capacities = std::integer_sequence<int, 1, 2, 4, 8>;  // of rows, that kernels are made for
+  static constexpr int blocks_abreast = 2;                    // on a multiprocessor
+  template <int rows>
+  static constexpr int in_flight = 5;  // pieces of a row, for a lane
+  static constexpr int min_group_warps = 1;
+  static constexpr int group_outs = 2;
+  static constexpr int warp_features = 32 * piece<T>;  // that a warp reads at once of a row
+
+  const T* values;
+  std::int64_t ld;
+
+  /// What a lane holds of the weight, and its sums.
+  template <int rows, int group_warps>
+  struct Lane {
+    static constexpr int stride = group_warps * warp_features;
+    static constexpr int products = group_outs * rows;
+    static constexpr int flight = in_flight<rows>;
+    static constexpr int stores = 1;  // outputs that a lane stores: o * rows + r, in the group's first warp
+
+    const Product<T>& p;
+    const DenseWeight& weight;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int first = (warp % group_warps * 32 + lane) * piece<T>;
+    Piece<T> pieces[group_outs][flight];
+    float sums[products];
+    float total;
+
+    __device__ Lane(const Product<T>& p, const DenseWeight& weight) : p(p), weight(weight) {}
+
+    /// Pieces k of the rows of the group's outputs; zeros behind the rows' ends and unless they are wanted.
+    __device__ void load(int k, const Next& next) {
+      const int at = next.begin + k * stride + first;
 #pragma unroll
-  for (int i = 0; i < count; ++i) sums[i] = warp_sum(sums[i]);
-  if constexpr (group_warps > 1) {
-    __shared__ float memory[2][block_warps][count];
-    auto& of_warps = memory[turn];
-    const int warp = threadIdx.x / 32;
-    if (threadIdx.x % 32 == 0) {
-#pragma unroll
-      for (int i = 0; i < count; ++i) of_warps[warp][i] = sums[i];
+      for (int o = 0; o < group_outs; ++o) {
+        const T* const row = weight.values + min(next.out + o, p.out_features - 1) * weight.ld;
+        pieces[o][k] = next.wanted && at < p.in_features ? load_weight(row + at) : Piece<T>{};
+      }
     }
-    __syncthreads();
+
+    __device__ void load(const Next& next) {
 #pragma unroll
-    for (int i = 0; i < count; ++i) {
-      sums[i] = 0.0f;
-#pragma unroll
-      for (int w = 0; w < group_warps; ++w) sums[i] += of_warps[warp / group_warps * group_warps + w][i];
+      for (int k = 0; k < flight; ++k) load(k, next);
     }
-  }
-}
+
+    __device__ void clear() {
+#pragma unroll
+      for (int i = 0; i < products; ++i) sums[i] = 0.0f;
+    }
+    /// Adds the products of all pieces, which begin at `begin`, and replaces them as they are used.
+    template <class Reader>
+    __device__ void multiply(const Reader& x, int, int begin, const Next& next) {
+#pragma unroll
+      for (int r = 0; r < rows; ++r) {
+        const int row = min(r, p.rows - 1);
+        Piece<T> of_row[flight];
+#pragma unroll
+        for (int k = 0; k < flight; ++k) {
+          const int at = begin + first + k * stride;
+          of_row[k] = at < p.in_features ? x.piece(row, at) : Piece<T>{};
+        }
+#pragma unroll
+        for (int k = 0; k < flight; ++k) {
+          float values[piece<T>];
+          unpack(of_row[k], values);
+#pragma unroll
+          for (int o = 0; o < group_outs; ++o) {
+            float weights[piece<T>];
+            unpack(pieces[o][k], weights);
+#pragma unroll
+            for (int i = 0; i < piece<T>; ++i) {
+              sums[o * rows + r] = fmaf(weights[i], values[i], sums[o * rows + r]);
+            }
+          }
+          if (r == rows - 1) load(k, next);
+        }
+      }
+    }
+
+    __device__ int out_of(int) const { return lane / rows; }
+    __device__ int row_of(int) const { return lane % rows; }
+    __device__ bool stores_it(int) const { return warp % group_warps == 0 && lane < products; }
+    /// Adds up what the lanes of the group have, in the order of its warps. Calls in a row give `turn` 0 and
+    /// 1 in turn.
+    __device__ void add_over_group(int turn) {
+      __shared__ float memory[2][block_warps][products];
+      auto& of_warps = memory[turn];
+#pragma unroll
+      for (int i = 0; i < products; ++i) {
+        const float sum = warp_sum(sums[i]);
+        if constexpr (group_warps > 1) {
+          if (lane == 0) of_warps[warp][i] = sum;
+        } else {
+          if (lane == i) total = sum;
+        }
+      }
+      if constexpr (group_warps > 1) {
+        __syncthreads();
+        if (!stores_it(0)) return;
+        total = 0.0f;
+#pragma unroll
+        for (int w = 0; w < group_warps; ++w) total += of_warps[warp + w][lane];
+      }
+    }
+    /// The sum that the lane stores.
+    __device__ float value(int) const { return total; }
+  };
+};
 
 /// Rows as they are in global memory. In general an Input has a Reader, made before the kernel before has
-/// ended, which may read what is constant then, and the rest in load().
+/// ended, which may read what is constant then, and the rest in load(). It is given shared memory.
 template <class T>
 struct PlainInput {
   template <int rows>
@@ -116,22 +193,21 @@ struct PlainInput {
     const T* x;
     std::int64_t ldx;
 
-    __device__ Reader(const Product<T>& p, const PlainInput&) : x(p.x), ldx(p.ldx) {}
+    __device__ Reader(const Product<T>& p, const PlainInput&, void*) : x(p.x), ldx(p.ldx) {}
     __device__ void load() {}
     __device__ Piece<T> piece(int row, int at) const { return load_shared(x + row * ldx + at); }
     __device__ float factor(int) const { return 1.0f; }
   };
 };
 
-/// Stores the outputs. In general an Output has a Writer, made once the kernel before has ended for the one
-/// output that a lane will store, if any, and which can so read early what it needs besides.
+/// Stores the outputs. In general an Output has a Writer for an output that a lane will store, which reads
+/// early, once the kernel before has ended, what it needs besides the sum.
 template <class T>
 struct PlainOutput {
   struct Writer {
     float old;
 
-    __device__ Writer(const Product<T>& p, const PlainOutput&, int row, int o, bool stores)
-        : old(stores ? p.old(row, o) : 0.0f) {}
+    __device__ void read(const Product<T>& p, const PlainOutput&, int row, int o) { old = p.old(row, o); }
     __device__ void store(const Product<T>& p, const PlainOutput&, int row, int o, float value) const {
       p.store(row, o, value + old);
     }
@@ -140,117 +216,115 @@ struct PlainOutput {
 
 /// A block takes every so manyth tile of outputs. What it has multiplied it replaces at once by what comes
 /// next, be that of the next tile, so that its loads never pause.
-template <class T, int rows, int group_warps, class Input, class Output>
-__global__ void __launch_bounds__(32 * block_warps, blocks_abreast)
-    multiply(const __grid_constant__ Product<T> p, const __grid_constant__ Input input,
-             const __grid_constant__ Output output) {
-  constexpr int tile_outs = block_warps / group_warps * group_outs;
-  constexpr int stride = 32 * group_warps * piece<T>;
-  constexpr int products = group_outs * rows;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int group_out = warp / group_warps * group_outs;
-  const int first = (warp % group_warps * 32 + lane) * piece<T>;
+template <class T, class Weight, int rows, int group_warps, class Input, class Output>
+__global__ void __launch_bounds__(block_threads, Weight::blocks_abreast)
+    multiply(const __grid_constant__ Product<T> p, const __grid_constant__ Weight weight,
+             const __grid_constant__ Input input, const __grid_constant__ Output output) {
+  using Lane = typename Weight::template Lane<rows, group_warps>;
+  constexpr int tile_outs = block_warps / group_warps * Weight::group_outs;
+  const int group_out = static_cast<int>(threadIdx.x) / 32 / group_warps * Weight::group_outs;
   const int step = static_cast<int>(gridDim.x) * tile_outs;
   int out = static_cast<int>(blockIdx.x) * tile_outs + group_out;
 
+  extern __shared__ uint4 memory[];
   start_next_kernel();
   if (!p.weight_is_constant) wait_for_previous_kernel();
-  Pieces<T> pieces;
-#pragma unroll
-  for (int k = 0; k < pieces_in_flight; ++k) pieces.load(p, out, k, first + k * stride, true);
-  typename Input::template Reader<rows> x(p, input);
+  Lane lane(p, weight);
+  lane.load({out, 0, true});
+  typename Input::template Reader<rows> x(p, input, memory);
   if (p.weight_is_constant) wait_for_previous_kernel();
   x.load();
 
-  int next_out = out, next = 0;  // of what is loaded next
+  Next next{out, 0, true};
   for (int turn = 0; out - group_out < p.out_features; out += step, turn ^= 1) {
-    // The sum of output o and row r is stored by the lane o * rows + r of the group's first warp.
-    const int my_out = out + lane / rows, my_row = lane % rows;
-    const bool stores =
-        warp % group_warps == 0 && lane < products && my_out < p.out_features && my_row < p.rows;
-    typename Output::Writer writer(p, output, my_row, my_out, stores);
-
-    float sums[products] = {};
-    for (int begin = first; begin - first < p.in_features; begin += pieces_in_flight * stride) {
-      next += pieces_in_flight * stride;
-      if (next >= p.in_features) next = 0, next_out += step;
-      const bool more = next_out - group_out < p.out_features;
+    typename Output::Writer writers[Lane::stores];
+    const auto stored = [&](int i) {
+      return lane.stores_it(i) && out + lane.out_of(i) < p.out_features && lane.row_of(i) < p.rows;
+    };
 #pragma unroll
-      for (int r = 0; r < rows; ++r) {
-        const int row = min(r, p.rows - 1);
-        Piece<T> of_row[pieces_in_flight];
-#pragma unroll
-        for (int k = 0; k < pieces_in_flight; ++k) {
-          const int at = begin + k * stride;
-          of_row[k] = at < p.in_features ? x.piece(row, at) : Piece<T>{};
-        }
-#pragma unroll
-        for (int k = 0; k < pieces_in_flight; ++k) {
-          float values[piece<T>];
-          unpack(of_row[k], values);
-#pragma unroll
-          for (int o = 0; o < group_outs; ++o) {
-            float weights[piece<T>];
-            unpack(pieces.of_outs[o][k], weights);
-#pragma unroll
-            for (int i = 0; i < piece<T>; ++i) {
-              sums[o * rows + r] = fmaf(weights[i], values[i], sums[o * rows + r]);
-            }
-          }
-          if (r == rows - 1) pieces.load(p, next_out, k, next + first + k * stride, more);
-        }
-      }
+    for (int i = 0; i < Lane::stores; ++i) {
+      if (stored(i)) writers[i].read(p, output, lane.row_of(i), out + lane.out_of(i));
     }
-    add_over_group<products, group_warps>(sums, turn);
+
+    lane.clear();
+    for (int begin = 0; begin < p.in_features; begin += Lane::flight * Lane::stride) {
+      next.begin += Lane::flight * Lane::stride;
+      if (next.begin >= p.in_features) next.begin = 0, next.out += step;
+      next.wanted = next.out - group_out < p.out_features;
+      lane.multiply(x, out, begin, next);
+    }
+    lane.add_over_group(turn);
 
 #pragma unroll
-    for (int i = 0; i < products; ++i) {
-      if (!stores || lane != i) continue;
-      writer.store(p, output, my_row, my_out, p.with_bias(my_out, sums[i] * x.factor(my_row)));
+    for (int i = 0; i < Lane::stores; ++i) {
+      if (!stored(i)) continue;
+      const int o = out + lane.out_of(i), row = lane.row_of(i);
+      writers[i].store(p, output, row, o, p.with_bias(o, lane.value(i) * x.factor(row)));
     }
   }
 }
 
 /// Enough warps a group for its pieces to be in flight at once, and, where there are few outputs, for the
 /// blocks to occupy the device.
-inline int choose_group_warps(std::int64_t in_features, std::int64_t out_features, int piece_size,
-                              int multiprocessors) {
-  int warps = 1;
-  while (warps < block_warps && in_features > std::int64_t{32} * piece_size * pieces_in_flight * warps)
-    warps *= 2;
-  const auto blocks = [&] { return out_features * warps / (block_warps * group_outs); };
-  while (warps < block_warps && blocks() < multiprocessors && in_features >= 64 * piece_size * warps)
-    warps *= 2;
+template <class Weight, int rows>
+int choose_group_warps(std::int64_t in_features, std::int64_t out_features, int multiprocessors) {
+  constexpr std::int64_t of_warp = Weight::warp_features;
+  int warps = Weight::min_group_warps;
+  while (warps < block_warps && in_features > of_warp * Weight::template in_flight<rows> * warps) warps *= 2;
+  const auto blocks = [&] { return out_features * warps / (block_warps * Weight::group_outs); };
+  while (warps < block_warps && blocks() < multiprocessors && in_features >= 2 * of_warp * warps) warps *= 2;
   return warps;
 }
 
-template <class T, int rows, class Input, class Output>
-void launch_rows(const char* name, ExecContext& exec, const Product<T>& p, const Input& input,
-                 const Output& output, int shared_bytes) {
-  const int multiprocessors = properties(exec.device()).multiprocessors;
-  const int warps = choose_group_warps(p.in_features, p.out_features, piece<T>, multiprocessors);
-  const int tile_outs = block_warps / warps * group_outs;
+template <class T, class Weight, int rows, int group_warps, class Input, class Output>
+void launch_group(const char* name, ExecContext& exec, const Product<T>& p, const Weight& weight,
+                  const Input& input, const Output& output, int shared_bytes) {
+  constexpr int without_asking = 12 << 10;  // beside up to 32 KiB that kernels have of their own
+  const auto kernel = multiply<T, Weight, rows, group_warps, Input, Output>;
+  if (shared_bytes > without_asking)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), name);
+  const int tile_outs = block_warps / group_warps * Weight::group_outs;
   const int tiles = (p.out_features + tile_outs - 1) / tile_outs;
-  const auto kernel = warps == 1   ? multiply<T, rows, 1, Input, Output>
-                      : warps == 2 ? multiply<T, rows, 2, Input, Output>
-                      : warps == 4 ? multiply<T, rows, 4, Input, Output>
-                                   : multiply<T, rows, 8, Input, Output>;
-  launch_overlapped(name, exec, kernel, dim3(std::min(tiles, blocks_abreast * multiprocessors)),
-                    dim3(32 * block_warps), static_cast<std::size_t>(shared_bytes), p, input, output);
+  const int blocks = Weight::blocks_abreast * properties(exec.device()).multiprocessors;
+  launch_overlapped(name, exec, kernel, dim3(std::min(tiles, blocks)), dim3(block_threads),
+                    static_cast<std::size_t>(shared_bytes), p, weight, input, output);
 }
 
-/// One to most_rows rows; the Input may use shared memory.
-template <class T, int most_rows = max_rows, class Input, class Output>
-void launch(const char* name, ExecContext& exec, const Product<T>& p, const Input& input,
-            const Output& output, int shared_bytes = 0) {
-  if (p.rows == 1) return launch_rows<T, 1>(name, exec, p, input, output, shared_bytes);
-  if (p.rows == 2) return launch_rows<T, 2>(name, exec, p, input, output, shared_bytes);
-  if constexpr (most_rows == 4) {
-    launch_rows<T, 4>(name, exec, p, input, output, shared_bytes);
-  } else {
-    if (p.rows <= 4) return launch_rows<T, 4>(name, exec, p, input, output, shared_bytes);
-    launch_rows<T, 8>(name, exec, p, input, output, shared_bytes);
+template <class T, int rows, class Weight, class Input, class Output>
+void launch_rows(const char* name, ExecContext& exec, const Product<T>& p, const Weight& weight,
+                 const Input& input, const Output& output, int shared_bytes) {
+  const int warps = choose_group_warps<Weight, rows>(p.in_features, p.out_features,
+                                                     properties(exec.device()).multiprocessors);
+  const auto launch = [&]<int group_warps>(std::integral_constant<int, group_warps>) {
+    launch_group<T, Weight, rows, group_warps>(name, exec, p, weight, input, output, shared_bytes);
+  };
+  if (warps == 8) return launch(std::integral_constant<int, 8>{});
+  if constexpr (Weight::min_group_warps <= 4) {
+    if (warps == 4) return launch(std::integral_constant<int, 4>{});
   }
+  if constexpr (Weight::min_group_warps == 1) {
+    if (warps == 2) return launch(std::integral_constant<int, 2>{});
+    launch(std::integral_constant<int, 1>{});
+  }
+}
+
+/// As many rows as the last of `capacities`; the Input uses so many bytes of shared memory.
+template <class T, class Weight, class Input, class Output, int... capacities>
+void launch(const char* name, ExecContext& exec, const Product<T>& p, const Weight& weight,
+            const Input& input, const Output& output, int shared_bytes,
+            std::integer_sequence<int, capacities...>) {
+  bool launched = false;
+  const auto launch_if_it_fits = [&]<int rows>(std::integral_constant<int, rows>) {
+    if (!launched && p.rows <= rows)
+      launch_rows<T, rows>(name, exec, p, weight, input, output, shared_bytes), launched = true;
+  };
+  (launch_if_it_fits(std::integral_constant<int, capacities>{}), ...);
+}
+
+template <class T, class Weight, class Input, class Output>
+void launch(const char* name, ExecContext& exec, const Product<T>& p, const Weight& weight,
+            const Input& input, const Output& output, int shared_bytes = 0) {
+  launch<T>(name, exec, p, weight, input, output, shared_bytes, typename Weight::Capacities{});
 }
 
 inline bool is_aligned(const Tensor& tensor, std::int64_t ld) {
@@ -274,15 +348,15 @@ inline const char* why_not(Device device, const LinearArgs& args) {
   return nullptr;
 }
 
-/// Rows of another dtype than T are for an Input that knows it.
-template <class T>
-Product<T> make_product(const LinearArgs& args, const LinearShape& shape) {
+/// The product of linear(args) or quantized_linear(args). Rows of another dtype than T are for an Input that
+/// knows it.
+template <class T, class Args>
+Product<T> make_product(const Args& args) {
+  const LinearShape shape = linear_shape(args);
   return {static_cast<const T*>(args.x.raw()),
-          args.weight.data<T>(),
           args.bias.raw(),
           args.out.raw(),
           shape.ldx,
-          shape.ldw,
           shape.ldout,
           static_cast<int>(shape.rows),
           static_cast<int>(shape.in_features),
@@ -291,6 +365,11 @@ Product<T> make_product(const LinearArgs& args, const LinearShape& shape) {
           args.out.dtype() == DType::float32,
           args.weight_is_constant,
           args.accumulate};
+}
+
+template <class T>
+DenseWeight<T> make_weight(const LinearArgs& args) {
+  return {args.weight.data<T>(), linear_shape(args).ldw};
 }
 
 }  // namespace ophis::cuda::gemv

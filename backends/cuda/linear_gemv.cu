@@ -8,8 +8,9 @@ const char* why_not(Device device, const LinearArgs& args) { return cuda::gemv::
 
 void run(ExecContext& exec, const LinearArgs& args) {
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    cuda::gemv::launch("linear: gemv", exec, cuda::gemv::make_product<T>(args, linear_shape(args)),
-                       cuda::gemv::PlainInput<T>{}, cuda::gemv::PlainOutput<T>{});
+    cuda::gemv::launch("linear: gemv", exec, cuda::gemv::make_product<T>(args),
+                       cuda::gemv::make_weight<T>(args), cuda::gemv::PlainInput<T>{},
+                       cuda::gemv::PlainOutput<T>{});
   });
 }
 

@@ -1,122 +1,19 @@
-// The product of gemv.cuh, with a norm in front whose root is left to the end: every block multiplies the
-// rows with the norm's weight into shared memory while its part of the matrix is on its way, adds up their
-// squares, and divides its sums. An output that is convolved stays in the lane that has its sum.
+// The product of gemv.cuh, with a norm in front as StagedInput has it. An output that is convolved stays in
+// the lane that has its sum.
 #include "backends/cuda/norm_linear_cuda.hpp"
 
-#include "backends/cuda/fours.cuh"
-#include "backends/cuda/gemv.cuh"
-#include "backends/cuda/quantized_gemv.cuh"
+#include "backends/cuda/gemv_codes.cuh"
 #include "ops/common/dense.hpp"
 
 namespace ophis::norm_linear_cuda {
 namespace {
 
-using cuda::gemv::block_warps;
-using cuda::gemv::Piece;
-using cuda::gemv::Product;
+namespace gemv = cuda::gemv;
+using gemv::Product;
 
-constexpr int block_threads = 32 * block_warps;
 constexpr int norm_rows = 4;           // at most, with the norm in the product's kernel
 constexpr int norm_bytes = 40 * 1024;  // of shared memory for them, at most
 constexpr int max_width = 4;           // of the convolution
-
-/// Rows x norm_weight in shared memory, and behind them the sums of squares of each warp.
-template <class T>
-struct NormInput {
-  const void* x;  // of T, or float32
-  const float* weight;
-  float eps;
-  bool x_float32;
-
-  static int shared_bytes(std::int64_t rows, std::int64_t in_features) {
-    return static_cast<int>(rows * (in_features * static_cast<std::int64_t>(sizeof(T)) + block_warps * 4));
-  }
-
-  template <int rows>
-  struct Reader {
-    static constexpr int fours = 5;  // in flight, for a thread
-    static constexpr int stride = 4 * block_threads;
-
-    const Product<T>& p;
-    const NormInput& input;
-    float weights[fours][4];  // of the first elements
-
-    __device__ static T* products() {
-      extern __shared__ uint4 memory[];
-      return reinterpret_cast<T*>(memory);
-    }
-    __device__ float* squares() const {
-      return reinterpret_cast<float*>(products() + static_cast<std::int64_t>(p.rows) * p.in_features);
-    }
-
-    __device__ Reader(const Product<T>& p, const NormInput& input) : p(p), input(input) {
-      load_weights(static_cast<int>(threadIdx.x) * 4);
-    }
-    __device__ void load_weights(int first) {
-#pragma unroll
-      for (int k = 0; k < fours; ++k) {
-        const int at = first + k * stride;
-        if (at < p.in_features) cuda::load4(weights[k], input.weight + at);
-      }
-    }
-
-    __device__ void load() {
-      float sums[rows] = {};
-      const int first = static_cast<int>(threadIdx.x) * 4;
-      for (int begin = first; begin < p.in_features; begin += fours * stride) {
-        if (begin != first) load_weights(begin);
-#pragma unroll
-        for (int r = 0; r < rows; ++r) {
-          if (r < p.rows) sums[r] += load(r, begin);
-        }
-      }
-      const int warp = threadIdx.x / 32;
-#pragma unroll
-      for (int r = 0; r < rows; ++r) {
-        const float sum = cuda::warp_sum(sums[r]);
-        if (r < p.rows && threadIdx.x % 32 == 0) squares()[r * block_warps + warp] = sum;
-      }
-      __syncthreads();
-    }
-
-    /// Elements from `first` on of a row; returns the sum of their squares.
-    __device__ float load(int row, int first) {
-      float values[fours][4];
-#pragma unroll
-      for (int k = 0; k < fours; ++k) {
-        const int at = first + k * stride;
-        if (at >= p.in_features) continue;
-        if (input.x_float32)
-          cuda::load4(values[k], static_cast<const float*>(input.x) + row * p.ldx + at);
-        else
-          cuda::load4(values[k], static_cast<const T*>(input.x) + row * p.ldx + at);
-      }
-      float sum = 0.0f;
-#pragma unroll
-      for (int k = 0; k < fours; ++k) {
-        const int at = first + k * stride;
-        if (at >= p.in_features) continue;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          sum = fmaf(values[k][i], values[k][i], sum);
-          values[k][i] *= weights[k][i];
-        }
-        cuda::store4(products() + row * p.in_features + at, values[k]);
-      }
-      return sum;
-    }
-
-    __device__ Piece<T> piece(int row, int at) const {
-      return cuda::gemv::load_shared(products() + row * p.in_features + at);
-    }
-    __device__ float factor(int row) const {
-      float sum = 0.0f;
-#pragma unroll
-      for (int w = 0; w < block_warps; ++w) sum += squares()[row * block_warps + w];
-      return 1.0f / sqrtf(sum / static_cast<float>(p.in_features) + input.eps);
-    }
-  };
-};
 
 /// Outputs [begin, end) pass through a step of the convolution.
 template <class T>
@@ -138,8 +35,8 @@ struct ConvOutput {
     T inputs[max_width - 1];
     float weights[max_width], bias;
 
-    __device__ Writer(const Product<T>&, const ConvOutput& conv, int row, int out, bool stores)
-        : convolves(stores && out >= conv.begin && out < conv.end), bias(0.0f) {
+    __device__ void read(const Product<T>&, const ConvOutput& conv, int row, int out) {
+      convolves = out >= conv.begin && out < conv.end;
       if (!convolves) return;
       const int channel = out - conv.begin;
 #pragma unroll
@@ -148,7 +45,7 @@ struct ConvOutput {
         if (k < conv.width)
           weights[k] = conv.weight[channel * conv.weight_strides[0] + k * conv.weight_strides[1]];
       }
-      if (conv.bias) bias = conv.bias[channel];
+      bias = conv.bias ? conv.bias[channel] : 0.0f;
     }
 
     __device__ void store(const Product<T>& p, const ConvOutput& conv, int row, int out, float value) const {
@@ -184,48 +81,78 @@ ConvOutput<T> make_conv(const NormLinearArgs& args, const Tensor& bias) {
           args.conv_activation == Activation::silu};
 }
 
-/// float16 might overflow without the root. The weight comes in fours.
-bool takes_norm_along(const NormLinearArgs& args) {
-  const LinearShape shape = linear_shape(linear_of(args, args.x));
-  const DType dtype = args.weight.dtype();
-  const auto size = static_cast<std::int64_t>(size_of(dtype));
-  return dtype != DType::float16 && shape.rows <= norm_rows &&
-         shape.rows * shape.in_features * size <= norm_bytes && args.norm_weight &&
+/// Whether the norm is part of the product's kernel, where rows take so many bytes of shared memory. The
+/// weight comes in fours.
+bool takes_norm_along(const NormLinearArgs& args, std::int64_t rows, std::int64_t bytes) {
+  return rows <= norm_rows && bytes <= norm_bytes && args.norm_weight &&
          args.norm_weight.dtype() == DType::float32 && cuda::in_fours(args.norm_weight);
 }
 
-template <class T, int most_rows, class Input>
-void run(ExecContext& exec, const NormLinearArgs& args, const Tensor& x, const Input& input,
-         int shared_bytes) {
-  const LinearArgs linear = linear_of(args, x);
-  const Product<T> product = cuda::gemv::make_product<T>(linear, linear_shape(linear));
-  if (!args.conv_state || args.conv_weight.extent(0) == 0)
-    return cuda::gemv::launch<T, most_rows>("norm_linear", exec, product, input, cuda::gemv::PlainOutput<T>{},
-                                            shared_bytes);
-  const Tensor bias = as_dense_float32(exec, args.conv_bias);
-  cuda::gemv::launch<T, most_rows>("norm_linear", exec, product, input, make_conv<T>(args, bias),
-                                   shared_bytes);
+/// Calls f with the output.
+template <class T, class F>
+void with_output(ExecContext& exec, const NormLinearArgs& args, const F& f) {
+  if (!args.conv_state || args.conv_weight.extent(0) == 0) return f(gemv::PlainOutput<T>{});
+  f(make_conv<T>(args, as_dense_float32(exec, args.conv_bias)));
 }
 
-/// The norm, and a product with codes.
+/// The product of rows that become Columns, with the norm, if it takes that along. Rows of float16 might
+/// overflow without the root.
+template <class T, class Weight, class Columns, class... Capacities>
+bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<T>& product,
+                   const Weight& weight, const Columns& columns, Capacities... capacities) {
+  if constexpr (std::is_same_v<Columns, gemv::DenseColumns<float16>>) {
+    return false;
+  } else {
+    using Input = gemv::StagedInput<T, Columns>;
+    const std::int64_t bytes = Input::shared_bytes(product.rows, product.in_features);
+    if (!takes_norm_along(args, product.rows, bytes)) return false;
+    const Input input{columns, args.x.raw(), args.norm_weight.data<float>(), static_cast<float>(args.eps),
+                      args.x.dtype() == DType::float32};
+    with_output<T>(exec, args, [&](const auto& output) {
+      gemv::launch("norm_linear", exec, product, weight, input, output, static_cast<int>(bytes),
+                   capacities...);
+    });
+    return true;
+  }
+}
+
+template <class T>
+void run_dense(ExecContext& exec, const NormLinearArgs& args) {
+  const LinearArgs linear = linear_of(args, args.x);
+  const gemv::DenseWeight<T> weight = gemv::make_weight<T>(linear);
+  if (run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight, gemv::DenseColumns<T>{},
+                       std::integer_sequence<int, 1, 2, norm_rows>{}))
+    return;
+  const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
+  rms_norm(exec, norm_of(args, normed));
+  with_output<T>(exec, args, [&](const auto& output) {
+    gemv::launch("norm_linear", exec, gemv::make_product<T>(linear_of(args, normed)), weight,
+                 gemv::PlainInput<T>{}, output);
+  });
+}
+
 template <class T>
 void run_quantized(ExecContext& exec, const NormLinearArgs& args) {
+  const QuantizedLinearArgs linear = quantized_linear_of(args, args.x);
+  bool done = false;
+  gemv::with_code_weight<T>(linear, [&]<class Weight>(const Weight& weight) {
+    done = run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight,
+                            typename Weight::Columns{weight.shift.data != nullptr});
+  });
+  if (done) return;
   const Tensor normed = exec.workspace().take_tensor(dtype_of<T>, args.x.shape());
   rms_norm(exec, norm_of(args, normed));
-  const QuantizedLinearArgs product = quantized_linear_of(args, normed);
-  if (!args.conv_state || args.conv_weight.extent(0) == 0)
-    return cuda::gemv::run_quantized<T>("norm_linear", exec, product, cuda::gemv::PlainOutput<T>{});
-  const Tensor bias = as_dense_float32(exec, args.conv_bias);
-  cuda::gemv::run_quantized<T>("norm_linear", exec, product, make_conv<T>(args, bias));
+  with_output<T>(exec, args, [&](const auto& output) {
+    gemv::run_quantized<T>("norm_linear", exec, quantized_linear_of(args, normed), output);
+  });
 }
 
 }  // namespace
 
 const char* why_not(Device device, const NormLinearArgs& args) {
   if (device.type != DeviceType::cuda) return "it runs on CUDA devices only";
-  const char* const reason = args.weight_scale
-                                 ? cuda::gemv::why_not(device, quantized_linear_of(args, args.x))
-                                 : cuda::gemv::why_not(device, linear_of(args, args.x));
+  const char* const reason = args.weight_scale ? gemv::why_not(device, quantized_linear_of(args, args.x))
+                                               : gemv::why_not(device, linear_of(args, args.x));
   if (reason) return reason;
   if (!args.conv_state || args.conv_weight.extent(0) == 0) return nullptr;
   const std::int64_t width = args.conv_weight.extent(1);
@@ -240,19 +167,10 @@ const char* why_not(Device device, const NormLinearArgs& args) {
 void run(ExecContext& exec, const NormLinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   dispatch_compute_dtype(compute_dtype_of(args), [&]<class T>(std::type_identity<T>) {
-    if (args.weight_scale) return run_quantized<T>(exec, args);
-    if constexpr (!std::is_same_v<T, float16>) {
-      if (takes_norm_along(args)) {
-        const NormInput<T> input{args.x.raw(), args.norm_weight.data<float>(), static_cast<float>(args.eps),
-                                 args.x.dtype() == DType::float32};
-        const LinearShape shape = linear_shape(linear_of(args, args.x));
-        return run<T, norm_rows>(exec, args, args.x, input,
-                                 NormInput<T>::shared_bytes(shape.rows, shape.in_features));
-      }
-    }
-    const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
-    rms_norm(exec, norm_of(args, normed));
-    run<T, cuda::gemv::max_rows>(exec, args, normed, cuda::gemv::PlainInput<T>{}, 0);
+    if (args.weight_scale)
+      run_quantized<T>(exec, args);
+    else
+      run_dense<T>(exec, args);
   });
 }
 

@@ -1,6 +1,6 @@
 #include "backends/cuda/quantized_linear_cuda.hpp"
 
-#include "backends/cuda/quantized_gemv.cuh"
+#include "backends/cuda/gemv_codes.cuh"
 
 namespace ophis::quantized_linear_cuda {
 
