@@ -281,7 +281,8 @@ const char* why_not(Device device, const QuantizedLinearArgs& args) {
   if (!has_vnni) return "the cpu has no AVX-512 VNNI";
   const LinearShape shape = linear_shape(args);
   if (shape.rows > quantized_linear_few_rows) return "many rows: bound by arithmetic";
-  const std::int64_t features = block_bytes * 8 / code_bits(shape.in_features, args.weight.extent(1));
+  const bool is_int8 = code_bits(shape.in_features, args.weight.extent(1)) == 8;
+  const std::int64_t features = is_int8 ? InputBlock<8>::features : InputBlock<4>::features;
   if (shape.in_features % features != 0) return "the inputs are not whole blocks of 64 bytes of codes";
   const std::int64_t group = shape.in_features / args.weight_scale.extent(1);
   if (group % features != 0 && features % group != 0) return "a group is neither blocks nor part of one";

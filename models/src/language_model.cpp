@@ -32,7 +32,7 @@ std::uint64_t physical_memory() {
 
 /// The first of these layers that the source has a weight of, or the first.
 std::string existing_layer(const ParameterSource& source, std::initializer_list<const char*> names) {
-  for (const std::string name : names) {
+  for (std::string name : names) {
     if (source.find(name + ".weight_packed") || source.find(name + ".weight")) return name;
   }
   return *names.begin();

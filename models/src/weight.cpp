@@ -43,7 +43,7 @@ class Reader {
   }
 
   /// Puts the parts in their places.
-  Weight place(Parameter values, Parameter scale, Parameter shift) const {
+  Weight place(const Parameter& values, const Parameter& scale, const Parameter& shift) const {
     const Placement& placement = m_source.placement();
     return {m_source.full_name(m_name), placement.put(values), placement.put(scale), placement.put(shift)};
   }

@@ -101,7 +101,7 @@ struct Q8_0 {
 
 /// The element whose 2 bits lie in byte [chunk * 32 + i] from bit 2 * pair on.
 constexpr std::size_t two_bit_element(int chunk, int pair, int i) {
-  return static_cast<std::size_t>(chunk * 128 + pair * 32 + i);
+  return static_cast<std::size_t>(chunk) * 128 + static_cast<std::size_t>(pair * 32 + i);
 }
 
 /// 16 times 4 bits of scale and of minimum, codes of 2 bits, d, dmin; w = d scale q - dmin minimum
