@@ -1,7 +1,7 @@
 // The weight's codes are multiplied as the bytes that they are, so that memory is what limits. For that an
-// input becomes a fixed-point number: where x is largest in a block, q = x / scale takes 15 bits, or 23 where
-// x is float32, and is written with digits of 8 bits, from -128 to 127. A code meets all digits of its input,
-// and the sums of products are integers, and exact, until the block's end.
+// input becomes a fixed-point number of 23 bits, x / scale with a scale for each block of inputs, written
+// with three digits from -128 to 127. A code meets all digits of its input, and the sums of products are
+// integers, and exact, until the block's end.
 #include "backends/cpu/quantized_linear_vnni.hpp"
 
 #include <immintrin.h>
@@ -22,8 +22,7 @@ namespace {
 
 constexpr int lanes = 16;        // of 32 bits
 constexpr int block_bytes = 64;  // of codes
-
-constexpr int digits = 3;
+constexpr int digits = 3;        // of an input
 
 /// What a block of codes meets of a row of x.
 template <int bits>

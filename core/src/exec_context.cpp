@@ -61,8 +61,8 @@ struct ExecContext::Impl {
       : device(on), workspace(on, [this] { fence(); }), owns_stream(given_stream == nullptr) {
 #if defined(OPHIS_HAS_GPU)
     if (device.type == DeviceType::cpu) return;
-    gpu::set_device(
-        device.index);  // Kokkos asks whose a stream is, and of the default ones the thread must know
+    // Kokkos asks whose a stream is; of a default one that is the thread's device.
+    gpu::set_device(device.index);
     stream = owns_stream ? gpu::create_stream(device.index) : given_stream;
     gpu_space = std::make_unique<GpuExecSpace>(static_cast<NativeStream>(stream));
 #endif

@@ -168,10 +168,8 @@ Command add_logits(CLI::App& program) {
   add_json_option(*command, options->json);
   command->footer(
       "The file appears whole or not at all.\n"
-      "JSON: out, tensors (name, dtype, shape), next_ids and next_logits (of each sequence the most probable "
-      "next "
-      "id\n"
-      "and its logit), dtype, forward_seconds.\n\n"
+      "JSON: out, tensors (name, dtype, shape), next_ids and next_logits (of each sequence the most\n"
+      "probable next id and its logit), dtype, forward_seconds.\n\n"
       "Examples:\n"
       "  ophis logits --ids 1833,26,199 --out logits.safetensors\n"
       "  ophis logits --model models/mamba-130m-hf --input batch.safetensors --out logits.safetensors "

@@ -116,7 +116,6 @@ OwnedTensor pack_zero_points(const Tensor& zero_point, int bits) {
 struct Contents {
   std::vector<NamedTensor> tensors;
   std::deque<OwnedTensor> made;
-
   std::vector<Parameter> taken;
 
   void add(const std::string& name, const Parameter& parameter) {

@@ -4,19 +4,6 @@
 #include "ops/linear/linear_impl.hpp"
 
 namespace ophis {
-namespace {
-
-void run(ExecContext& exec, const LinearArgs& args) {
-  if (as_matrix(args.x) && as_matrix(args.out)) return dispatch("linear", linear_impls(), exec, args);
-  for (std::int64_t i = 0; i < args.x.extent(0); ++i) {
-    LinearArgs rows = args;
-    rows.x = args.x.select(0, i);
-    rows.out = args.out.select(0, i);
-    run(exec, rows);
-  }
-}
-
-}  // namespace
 
 Tensor as_matrix(const Tensor& tensor) {
   const std::int64_t features = tensor.extent(-1);
@@ -54,7 +41,8 @@ void linear(ExecContext& exec, const LinearArgs& args) {
                 "linear: the last axis of x must be dense, but its stride is ", args.x.stride(-1));
   OPHIS_REQUIRE(out_features <= 1 || args.out.stride(-1) == 1,
                 "linear: the last axis of out must be dense, but its stride is ", args.out.stride(-1));
-  if (args.out.count() > 0) run(exec, args);
+  if (args.out.count() == 0) return;
+  for_each_matrix(args, [&](const LinearArgs& part) { dispatch("linear", linear_impls(), exec, part); });
 }
 
 }  // namespace ophis

@@ -25,6 +25,19 @@ struct LinearShape {
 };
 LinearShape linear_shape(const LinearArgs& args);
 
+/// Calls run(part) for the whole product if the rows of x and of out are evenly spaced, else for parts of
+/// which that is true. Args are those of a product: x (rows..., in_features) and out (rows..., out_features).
+template <class Args, class Run>
+void for_each_matrix(const Args& args, const Run& run) {
+  if (as_matrix(args.x) && as_matrix(args.out)) return run(args);
+  for (std::int64_t i = 0; i < args.x.extent(0); ++i) {
+    Args part = args;
+    part.x = args.x.select(0, i);
+    part.out = args.out.select(0, i);
+    for_each_matrix(part, run);
+  }
+}
+
 /// Up to this many rows the product is bound by reading the weight, and the kernel that streams it once is
 /// best.
 inline constexpr std::int64_t linear_few_rows = 4;

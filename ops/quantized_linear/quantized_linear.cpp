@@ -4,20 +4,6 @@
 #include "ops/quantized_linear/quantized_linear_impl.hpp"
 
 namespace ophis {
-namespace {
-
-void run(ExecContext& exec, const QuantizedLinearArgs& args) {
-  if (as_matrix(args.x) && as_matrix(args.out))
-    return dispatch("quantized_linear", quantized_linear_impls(), exec, args);
-  for (std::int64_t i = 0; i < args.x.extent(0); ++i) {
-    QuantizedLinearArgs part = args;
-    part.x = args.x.select(0, i);
-    part.out = args.out.select(0, i);
-    run(exec, part);
-  }
-}
-
-}  // namespace
 
 LinearArgs linear_of(const QuantizedLinearArgs& args, const Tensor& weight) {
   return {args.x, weight, args.bias, args.out, false, args.accumulate};
@@ -47,7 +33,10 @@ void quantized_linear(ExecContext& exec, const QuantizedLinearArgs& args) {
     OPHIS_REQUIRE(tensor->extent(-1) <= 1 || tensor->stride(-1) == 1, "quantized_linear: the last axis of ",
                   name, " must be dense, but its stride is ", tensor->stride(-1));
   }
-  if (args.out.count() > 0) run(exec, args);
+  if (args.out.count() == 0) return;
+  for_each_matrix(args, [&](const QuantizedLinearArgs& part) {
+    dispatch("quantized_linear", quantized_linear_impls(), exec, part);
+  });
 }
 
 }  // namespace ophis
