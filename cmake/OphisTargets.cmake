@@ -7,8 +7,12 @@ set(warnings -Wall -Wextra -Wno-psabi)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 15)
   list(APPEND warnings -Wno-deprecated-declarations)
 endif()
-set(host_options ${warnings} "$<$<BOOL:${OPHIS_WARNINGS_AS_ERRORS}>:-Werror>"
-                 "$<$<BOOL:${OPHIS_CPU_ARCH}>:-march=${OPHIS_CPU_ARCH}>")
+# Of everything; with `dispatch` some objects have more (ophis_compile_for_isa).
+set(ophis_march "$<$<BOOL:${OPHIS_CPU_ARCH}>:-march=${OPHIS_CPU_ARCH}>")
+if(OPHIS_CPU_ARCH STREQUAL "dispatch")
+  set(ophis_march "")
+endif()
+set(host_options ${warnings} "$<$<BOOL:${OPHIS_WARNINGS_AS_ERRORS}>:-Werror>" ${ophis_march})
 target_compile_options(
   ophis_build_options
   INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${host_options};-Wpedantic>"
@@ -52,6 +56,34 @@ function(ophis_add_objects)
   set_property(GLOBAL APPEND PROPERTY OPHIS_OBJECTS ${target})
 endfunction()
 
+# ophis_compile_for_isa(NAME avx2 SOURCES ... LIKE backends LINK package... OPTIONS -march=... EXPORT pattern)
+# Sources of a layer once more, for an instruction set, as one object file of which only the symbols that match `pattern`
+# are visible. Whatever inline functions and templates these objects hold beside them, the linker would otherwise be free
+# to take those for the rest of the library, which must run without the instructions (docs/adr/0012-instruction-sets.md).
+function(ophis_compile_for_isa)
+  cmake_parse_arguments(arg "" "NAME;LIKE;EXPORT" "SOURCES;LINK;OPTIONS" ${ARGN})
+  set(target ophis_${arg_LIKE}_${arg_NAME})
+  add_library(${target} OBJECT ${arg_SOURCES})
+  # A unique symbol could not be hidden.
+  target_compile_options(${target} PRIVATE ${arg_OPTIONS} $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
+  target_compile_definitions(${target} PRIVATE OPHIS_COMPILED_FOR=${arg_NAME}
+                                               $<TARGET_PROPERTY:ophis_${arg_LIKE},COMPILE_DEFINITIONS>)
+  target_include_directories(${target} PRIVATE $<TARGET_PROPERTY:ophis_${arg_LIKE},INCLUDE_DIRECTORIES>)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+  target_link_libraries(${target} PRIVATE ophis_build_options ${arg_LINK})
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}${CMAKE_CXX_OUTPUT_EXTENSION})
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object}.all $<TARGET_OBJECTS:${target}>
+    COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=${arg_EXPORT} ${object}.all ${object}
+    COMMAND ${CMAKE_COMMAND} -E rm ${object}.all
+    DEPENDS $<TARGET_OBJECTS:${target}>
+    COMMENT "Hiding the symbols of ${target}"
+    COMMAND_EXPAND_LISTS VERBATIM)
+  add_custom_target(${target}_object DEPENDS ${object})
+  set_property(GLOBAL APPEND PROPERTY OPHIS_ISA_OBJECTS ${target}_object ${object})
+endfunction()
+
 # The library Ophis::ophis of all layers.
 function(ophis_assemble_library)
   get_property(layers GLOBAL PROPERTY OPHIS_LAYERS)
@@ -83,6 +115,13 @@ function(ophis_assemble_library)
   foreach(target IN LISTS objects)
     target_sources(ophis PRIVATE $<TARGET_OBJECTS:${target}>)
   endforeach()
+  get_property(objects GLOBAL PROPERTY OPHIS_ISA_OBJECTS)
+  while(objects)
+    list(POP_FRONT objects target object)
+    add_dependencies(ophis ${target})
+    set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+    target_sources(ophis PRIVATE ${object})
+  endwhile()
   # Header-only and fetched packages are used up when the layers are compiled; the others are linked.
   get_property(compiled_in GLOBAL PROPERTY OPHIS_COMPILED_IN_PACKAGES)
   list(REMOVE_ITEM links Kokkos::kokkos ${compiled_in})

@@ -1,4 +1,5 @@
 // oneDNN's matmul. It keeps its own cache of compiled primitives, keyed by shape.
+#include <array>
 #include <unordered_map>
 
 #include "backends/cpu/linear_cpu.hpp"
@@ -14,8 +15,19 @@ memory::data_type onednn_dtype(DType dtype) {
   return dtype == DType::bfloat16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
+/// oneDNN looks at the CPU by itself; OPHIS_CPU_ISA holds for it, too.
+dnnl::engine make_engine() {
+  constexpr std::array limits{dnnl::cpu_isa::sse41, dnnl::cpu_isa::avx2, dnnl::cpu_isa::avx512_core,
+                              dnnl::cpu_isa::all};
+  const dnnl::cpu_isa limit = limits.at(static_cast<std::size_t>(cpu_isa()));
+  static const bool limited = dnnl::set_max_cpu_isa(limit) == dnnl::status::success;
+  OPHIS_REQUIRE(limited || limit == dnnl::cpu_isa::all,
+                "linear: oneDNN does not take the limit of OPHIS_CPU_ISA once it has been used");
+  return {dnnl::engine::kind::cpu, 0};
+}
+
 struct Engine {
-  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::engine engine = make_engine();
   dnnl::stream stream{engine};
 };
 
@@ -24,6 +36,8 @@ struct Engine {
 const char* why_not_onednn(Device device, const LinearArgs& args) {
   if (device.type != DeviceType::cpu) return "it runs on the cpu only";
   if (args.x.dtype() == DType::float16) return "oneDNN has no float16 on the cpu";
+  if (args.x.dtype() == DType::bfloat16 && cpu_isa() < CpuIsa::avx512)
+    return "oneDNN multiplies bfloat16 with AVX-512";
   if (linear_shape(args).rows <= linear_few_rows) return "few rows: bound by reading the weight";
   return nullptr;
 }

@@ -267,17 +267,10 @@ void run(ExecContext& exec, const QuantizedLinearArgs& args) {
   });
 }
 
-bool cpu_has_vnni() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-}
-
 }  // namespace
 
 const char* why_not(Device device, const QuantizedLinearArgs& args) {
   if (device.type != DeviceType::cpu) return "it runs on the cpu only";
-  static const bool has_vnni = cpu_has_vnni();
-  if (!has_vnni) return "the cpu has no AVX-512 VNNI";
   const LinearShape shape = linear_shape(args);
   if (shape.rows > quantized_linear_few_rows) return "many rows: bound by arithmetic";
   const bool is_int8 = code_bits(shape.in_features, args.weight.extent(1)) == 8;

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/activation/activation_impl.hpp"
 #include "ops/activation/activation_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<ActivationArgs>> activation_impls() {
   static constexpr std::array list{
-      Implementation<ActivationArgs>{"kokkos", takes_everything, activation_kokkos::forward},
+      OPHIS_PORTABLE(ActivationArgs, "kokkos", takes_everything, activation_kokkos::forward, false),
   };
   return list;
 }

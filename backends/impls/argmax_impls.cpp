@@ -1,6 +1,7 @@
 #include <array>
 
 #include "backends/cuda/argmax_cuda.hpp"
+#include "backends/impls/portable.hpp"
 #include "ops/argmax/argmax_impl.hpp"
 #include "ops/argmax/argmax_kokkos.hpp"
 
@@ -11,7 +12,7 @@ std::span<const Implementation<ArgmaxArgs>> argmax_impls() {
 #if OPHIS_HAS_CUDA
     Implementation<ArgmaxArgs>{"cuda", argmax_cuda::why_not, argmax_cuda::run},
 #endif
-        Implementation<ArgmaxArgs>{"kokkos", takes_everything, argmax_kokkos::forward},
+        OPHIS_PORTABLE(ArgmaxArgs, "kokkos", takes_everything, argmax_kokkos::forward, false),
   };
   return list;
 }

@@ -2,6 +2,7 @@
 
 #include "backends/cuda/causal_conv1d_cuda.hpp"
 #include "backends/hip/causal_conv1d_hip.hpp"
+#include "backends/impls/portable.hpp"
 #include "ops/causal_conv1d/causal_conv1d_impl.hpp"
 #include "ops/causal_conv1d/causal_conv1d_kokkos.hpp"
 
@@ -15,7 +16,7 @@ std::span<const Implementation<CausalConv1dArgs>> causal_conv1d_impls() {
 #if OPHIS_HAS_HIP
         Implementation<CausalConv1dArgs>{"hip", causal_conv1d_hip::why_not, causal_conv1d_hip::run},
 #endif
-        Implementation<CausalConv1dArgs>{"kokkos", takes_everything, causal_conv1d_kokkos::forward},
+        OPHIS_PORTABLE(CausalConv1dArgs, "kokkos", takes_everything, causal_conv1d_kokkos::forward, false),
   };
   return list;
 }
@@ -26,7 +27,8 @@ std::span<const Implementation<CausalConv1dUpdateArgs>> causal_conv1d_update_imp
     Implementation<CausalConv1dUpdateArgs>{"cuda", causal_conv1d_update_cuda::why_not,
                                            causal_conv1d_update_cuda::run},
 #endif
-        Implementation<CausalConv1dUpdateArgs>{"kokkos", takes_everything, causal_conv1d_kokkos::update},
+        OPHIS_PORTABLE(CausalConv1dUpdateArgs, "kokkos", takes_everything, causal_conv1d_kokkos::update,
+                       false),
   };
   return list;
 }

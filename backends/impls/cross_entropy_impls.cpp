@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/cross_entropy/cross_entropy_impl.hpp"
 #include "ops/cross_entropy/cross_entropy_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<CrossEntropyArgs>> cross_entropy_impls() {
   static constexpr std::array list{
-      Implementation<CrossEntropyArgs>{"kokkos", takes_everything, cross_entropy_kokkos::forward},
+      OPHIS_PORTABLE(CrossEntropyArgs, "kokkos", takes_everything, cross_entropy_kokkos::forward, false),
   };
   return list;
 }

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/cumsum/cumsum_impl.hpp"
 #include "ops/cumsum/cumsum_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<CumsumArgs>> cumsum_impls() {
   static constexpr std::array list{
-      Implementation<CumsumArgs>{"kokkos", takes_everything, cumsum_kokkos::forward},
+      OPHIS_PORTABLE(CumsumArgs, "kokkos", takes_everything, cumsum_kokkos::forward, false),
   };
   return list;
 }

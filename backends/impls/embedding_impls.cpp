@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/embedding/embedding_impl.hpp"
 #include "ops/embedding/embedding_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<EmbeddingArgs>> embedding_impls() {
   static constexpr std::array list{
-      Implementation<EmbeddingArgs>{"kokkos", takes_everything, embedding_kokkos::forward},
+      OPHIS_PORTABLE(EmbeddingArgs, "kokkos", takes_everything, embedding_kokkos::forward, false),
   };
   return list;
 }

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/layer_norm/layer_norm_impl.hpp"
 #include "ops/layer_norm/layer_norm_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<LayerNormArgs>> layer_norm_impls() {
   static constexpr std::array list{
-      Implementation<LayerNormArgs>{"kokkos", takes_everything, layer_norm_kokkos::forward},
+      OPHIS_PORTABLE(LayerNormArgs, "kokkos", takes_everything, layer_norm_kokkos::forward, false),
   };
   return list;
 }

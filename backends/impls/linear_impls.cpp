@@ -3,6 +3,7 @@
 #include "backends/cpu/linear_cpu.hpp"
 #include "backends/cuda/linear_gemv.hpp"
 #include "backends/gpu/linear_blaslt.hpp"
+#include "backends/impls/portable.hpp"
 #include "ops/linear/linear_impl.hpp"
 #include "ops/linear/linear_kokkos.hpp"
 
@@ -20,8 +21,8 @@ std::span<const Implementation<LinearArgs>> linear_impls() {
 #if OPHIS_HAS_ONEDNN
         Implementation<LinearArgs>{"onednn", linear_cpu::why_not_onednn, linear_cpu::run_onednn},
 #endif
-        Implementation<LinearArgs>{"eigen", linear_cpu::why_not_eigen, linear_cpu::run_eigen},
-        Implementation<LinearArgs>{"kokkos", takes_everything, linear_kokkos::run},
+        OPHIS_PORTABLE(LinearArgs, "eigen", linear_cpu::why_not_eigen, linear_cpu::run_eigen, false),
+        OPHIS_PORTABLE(LinearArgs, "kokkos", takes_everything, linear_kokkos::run, false),
   };
   return list;
 }

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/mask_positions/mask_positions_impl.hpp"
 #include "ops/mask_positions/mask_positions_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<MaskPositionsArgs>> mask_positions_impls() {
   static constexpr std::array list{
-      Implementation<MaskPositionsArgs>{"kokkos", takes_everything, mask_positions_kokkos::run},
+      OPHIS_PORTABLE(MaskPositionsArgs, "kokkos", takes_everything, mask_positions_kokkos::run, false),
   };
   return list;
 }

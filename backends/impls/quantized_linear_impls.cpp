@@ -2,6 +2,7 @@
 
 #include "backends/cpu/quantized_linear_vnni.hpp"
 #include "backends/cuda/quantized_linear_cuda.hpp"
+#include "backends/impls/portable.hpp"
 #include "ops/quantized_linear/quantized_linear_impl.hpp"
 #include "ops/quantized_linear/quantized_linear_kokkos.hpp"
 
@@ -16,10 +17,10 @@ std::span<const Implementation<QuantizedLinearArgs>> quantized_linear_impls() {
 #endif
 #if OPHIS_HAS_X86_64
         Implementation<QuantizedLinearArgs>{"vnni", quantized_linear_vnni::why_not,
-                                            quantized_linear_vnni::run},
+                                            quantized_linear_vnni::run, false, CpuIsa::avx512_vnni},
 #endif
-        Implementation<QuantizedLinearArgs>{"dequantized", why_not_dequantized, run_dequantized, true},
-        Implementation<QuantizedLinearArgs>{"kokkos", takes_everything, run},
+        OPHIS_PORTABLE(QuantizedLinearArgs, "dequantized", why_not_dequantized, run_dequantized, true),
+        OPHIS_PORTABLE(QuantizedLinearArgs, "kokkos", takes_everything, run, false),
   };
   return list;
 }

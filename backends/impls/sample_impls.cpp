@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/sample/sample_impl.hpp"
 #include "ops/sample/sample_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<SampleArgs>> sample_impls() {
   static constexpr std::array list{
-      Implementation<SampleArgs>{"kokkos", takes_everything, sample_kokkos::forward},
+      OPHIS_PORTABLE(SampleArgs, "kokkos", takes_everything, sample_kokkos::forward, false),
   };
   return list;
 }

@@ -3,6 +3,7 @@
 #include "backends/cuda/selective_scan_cuda.hpp"
 #include "backends/cuda/selective_state_update_cuda.hpp"
 #include "backends/hip/selective_scan_hip.hpp"
+#include "backends/impls/portable.hpp"
 #include "ops/selective_scan/selective_scan_impl.hpp"
 #include "ops/selective_scan/selective_scan_kokkos.hpp"
 
@@ -16,7 +17,7 @@ std::span<const Implementation<SelectiveScanArgs>> selective_scan_impls() {
 #if OPHIS_HAS_HIP
         Implementation<SelectiveScanArgs>{"hip", selective_scan_hip::why_not, selective_scan_hip::run},
 #endif
-        Implementation<SelectiveScanArgs>{"kokkos", takes_everything, selective_scan_kokkos::scan},
+        OPHIS_PORTABLE(SelectiveScanArgs, "kokkos", takes_everything, selective_scan_kokkos::scan, false),
   };
   return list;
 }
@@ -27,8 +28,8 @@ std::span<const Implementation<SelectiveStateUpdateArgs>> selective_state_update
     Implementation<SelectiveStateUpdateArgs>{"cuda", selective_state_update_cuda::why_not,
                                              selective_state_update_cuda::run},
 #endif
-        Implementation<SelectiveStateUpdateArgs>{"kokkos", takes_everything, selective_scan_kokkos::update,
-                                                 true},
+        OPHIS_PORTABLE(SelectiveStateUpdateArgs, "kokkos", takes_everything, selective_scan_kokkos::update,
+                       true),
   };
   return list;
 }

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/impls/portable.hpp"
 #include "ops/softmax/softmax_impl.hpp"
 #include "ops/softmax/softmax_kokkos.hpp"
 
@@ -7,7 +8,7 @@ namespace ophis {
 
 std::span<const Implementation<SoftmaxArgs>> softmax_impls() {
   static constexpr std::array list{
-      Implementation<SoftmaxArgs>{"kokkos", takes_everything, softmax_kokkos::forward},
+      OPHIS_PORTABLE(SoftmaxArgs, "kokkos", takes_everything, softmax_kokkos::forward, false),
   };
   return list;
 }

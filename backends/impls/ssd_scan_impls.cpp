@@ -3,6 +3,7 @@
 #include "backends/cuda/ssd_scan_cuda.hpp"
 #include "backends/cuda/ssd_state_update_cuda.hpp"
 #include "backends/hip/ssd_scan_mfma.hpp"
+#include "backends/impls/portable.hpp"
 #include "ops/ssd_scan/ssd_scan_impl.hpp"
 #include "ops/ssd_scan/ssd_scan_kokkos.hpp"
 #include "ops/ssd_scan/ssd_state_update_kokkos.hpp"
@@ -18,7 +19,7 @@ std::span<const Implementation<SsdScanArgs>> ssd_scan_impls() {
 #if OPHIS_HAS_HIP
         Implementation<SsdScanArgs>{"mfma", ssd_scan_mfma::why_not, ssd_scan_mfma::run, true},
 #endif
-        Implementation<SsdScanArgs>{"kokkos", takes_everything, ssd_scan_kokkos::forward},
+        OPHIS_PORTABLE(SsdScanArgs, "kokkos", takes_everything, ssd_scan_kokkos::forward, false),
   };
   return list;
 }
@@ -28,7 +29,7 @@ std::span<const Implementation<SsdStateUpdateArgs>> ssd_state_update_impls() {
 #if OPHIS_HAS_CUDA
     Implementation<SsdStateUpdateArgs>{"cuda", ssd_state_update_cuda::why_not, ssd_state_update_cuda::run},
 #endif
-        Implementation<SsdStateUpdateArgs>{"kokkos", takes_everything, ssd_scan_kokkos::update},
+        OPHIS_PORTABLE(SsdStateUpdateArgs, "kokkos", takes_everything, ssd_scan_kokkos::update, false),
   };
   return list;
 }

@@ -7,6 +7,7 @@
 #include "interfaces/cli/commands.hpp"
 #include "interfaces/cli/options.hpp"
 #include "interfaces/cli/output.hpp"
+#include "ophis/core/cpu_isa.hpp"
 #include "ophis/models/checkpoint.hpp"
 #include "ophis/ops/parity.hpp"
 
@@ -95,7 +96,10 @@ Json tensors_json(const Checkpoint& checkpoint) {
 Json machine_json(const std::string& device) {
   Json implementations = Json::object();
   for (const std::string& op : parity_ops()) implementations[op] = implementation_names(op);
-  return {{"device", device}, {"threads", num_threads()}, {"implementations", implementations}};
+  return {{"device", device},
+          {"threads", num_threads()},
+          {"cpu_isa", to_string(cpu_isa())},
+          {"implementations", implementations}};
 }
 
 /// "key   value" lines; strings without quotes.
@@ -121,9 +125,11 @@ void print_text(const Json& info) {
     print(fmt::format("not read from config.json  {}\n",
                       fmt::join(info["unread_parameters"].get<std::vector<std::string>>(), ", ")));
   }
-  print(fmt::format("device                     {}, {} threads\n",
-                    info["machine"]["device"].get<std::string>(), info["machine"]["threads"].get<int>()));
-  print_section("implementations, the first that can run is taken", info["machine"]["implementations"]);
+  const Json& machine = info["machine"];
+  print(fmt::format("device                     {}, {} threads, instruction set {}\n",
+                    machine["device"].get<std::string>(), machine["threads"].get<int>(),
+                    machine["cpu_isa"].get<std::string>()));
+  print_section("implementations, the first that can run is taken", machine["implementations"]);
   if (!info.contains("tensors")) return;
   print("tensors\n");
   for (const Json& tensor : info["tensors"]) {
@@ -173,7 +179,7 @@ Command add_info(CLI::App& program) {
       "The weights are not loaded. Memory is told for the dtype of --dtype.\n"
       "JSON: model, config, unread_parameters (names in config.json that change nothing), parameters, "
       "memory,\n"
-      "checkpoint, machine (device, threads, implementations), with --tensors tensors.\n\n"
+      "checkpoint, machine (device, threads, cpu_isa, implementations), with --tensors tensors.\n\n"
       "Examples:\n"
       "  ophis info --model mamba-tiny --tensors\n"
       "  ophis info --model models/mamba-2.8b-hf --dtype bfloat16 --json");

@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "ophis/core/cpu_isa.hpp"
 #include "ophis/core/exec_context.hpp"
 #include "ophis/ops/implementation.hpp"
 
@@ -13,15 +14,22 @@ namespace ophis {
 template <class Args>
 struct Implementation {
   const char* name;  ///< unique within the op, e.g. "kokkos", "cuda_sm90"
-  /// nullptr if it can run these arguments on this device, else the reason.
-  const char* (*why_not)(Device device, const Args& args);
+  /// nullptr if it takes these arguments on this device, else the reason.
+  const char* (*why_not_these)(Device device, const Args& args);
   void (*run)(ExecContext& exec, const Args& args);
   /// Whether it rounds intermediate results to the dtype of the activations, to multiply them on tensor
   /// cores: outputs are then that much less exact than float32 arithmetic would make them.
   bool rounds_operands = false;
+  CpuIsa isa = CpuIsa::baseline;  ///< what it needs of the CPU
+
+  /// nullptr if it can run these arguments on this device of this machine, else the reason.
+  const char* why_not(Device device, const Args& args) const {
+    const char* const reason = ophis::why_not(isa);
+    return reason ? reason : why_not_these(device, args);
+  }
 };
 
-/// why_not of an implementation that takes everything.
+/// why_not_these of an implementation that takes everything.
 template <class Args>
 const char* takes_everything(Device, const Args&) {
   return nullptr;

@@ -4,6 +4,7 @@
 
 #include "interfaces/c/src/errors.hpp"
 #include "interfaces/c/src/memory.hpp"
+#include "ophis/core/cpu_isa.hpp"
 #include "ophis/core/exec_context.hpp"
 #include "ophis/ops/parity.hpp"
 
@@ -29,8 +30,8 @@ json build_info() {
   return {{"version", OPHIS_VERSION_TEXT},
           {"backend", OPHIS_BUILD_BACKEND},
           {"compiler", OPHIS_BUILD_COMPILER},
-
           {"cpu_arch", OPHIS_BUILD_CPU_ARCH},
+          {"cpu_isa", to_string(ophis::cpu_isa())},
           {"gpu_archs", OPHIS_BUILD_GPU_ARCHS},
           {"onednn", OPHIS_BUILD_ONEDNN == 1},
           {"threads", ophis::num_threads()},
