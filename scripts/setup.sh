@@ -14,24 +14,28 @@ build=$root/build/$preset
 say() { printf '== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-have_package() { [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
+# Of any architecture, unless the name says which.
+have_package() { dpkg-query --show --showformat='${db:Status-Status}\n' "$1" 2>/dev/null | grep --quiet --line-regexp installed; }
 
-# install_packages PACKAGE...: those that are missing, by apt-get; as root, or through sudo.
+# as_root COMMAND...: through sudo where that is needed.
+as_root() {
+  [[ $(id -u) -ne 0 ]] || { "$@"; return; }
+  command -v sudo >/dev/null || die "this needs root, and there is no sudo: $*"
+  sudo "$@"
+}
+
+# install_packages PACKAGE...: those that are missing, by apt-get.
 install_packages() {
   command -v dpkg-query >/dev/null || { say "not a Debian system: install by hand: $*"; return; }
-  local missing=() package run=()
+  local missing=() package
   for package in "$@"; do
     have_package "$package" || missing+=("$package")
   done
   [[ ${#missing[@]} -gt 0 ]] || return 0
-  if [[ $(id -u) -ne 0 ]]; then
-    command -v sudo >/dev/null || die "these packages are missing, and there is no sudo to install them: ${missing[*]}"
-    run=(sudo)
-  fi
   say "installing packages: ${missing[*]}"
-  run+=(env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --option Dpkg::Use-Pty=0)
-  "${run[@]}" update </dev/null
-  "${run[@]}" install --yes --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --option Dpkg::Use-Pty=0)
+  as_root "${apt[@]}" update </dev/null
+  as_root "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" </dev/null >/dev/null
 }
 
 # set_up PACKAGE...: from a bare system to a configured build folder; PACKAGEs are needed besides the usual ones.
