@@ -35,7 +35,7 @@ BACKEND_MACRO = re.compile(r"KOKKOS_ENABLE_|KOKKOS_ARCH_|__CUDA|__NVCC__|__HIP|O
 KOKKOS_NAME = re.compile(r"\bKokkos::|\bKOKKOS_")
 KOKKOS_HEADER = re.compile(r"^(?:Kokkos_|impl/Kokkos_)")
 VENDOR_HEADER = re.compile(r"^(?:cuda|cublas|cudnn|nccl|cub/|thrust/|hip|roc|rccl|mma\.|oneapi/|dnnl|Eigen/|cblas|mkl|hwy/)")
-CORE_HEADER = re.compile(r"^(?:[a-z_0-9]+|[a-z0-9]+intrin\.h|unistd\.h|fcntl\.h|sched\.h|sys/[a-z]+\.h|omp\.h)$")
+CORE_HEADER = re.compile(r"^(?:[a-z_0-9]+|[a-z0-9]+intrin\.h|unistd\.h|fcntl\.h|sched\.h|sys/[a-z]+\.h|omp\.h|cpuid\.h)$")
 
 
 def source_files(root):

@@ -2,7 +2,9 @@
 
 #include <cstdlib>
 #include <mutex>
+#include <thread>
 
+#include "core/src/cpu_quota.hpp"
 #include "core/src/gpu.hpp"
 #include "ophis/core/kokkos.hpp"
 
@@ -34,6 +36,14 @@ void skip_unusable_gpu() {
 void skip_unusable_gpu() {}
 #endif
 
+/// 0: as OpenMP chooses, by OMP_NUM_THREADS or the affinity mask.
+int threads_to_start(const RuntimeOptions& options) {
+  if (options.num_threads > 0) return options.num_threads;
+  if (std::getenv("OMP_NUM_THREADS") || std::getenv("KOKKOS_NUM_THREADS")) return 0;
+  const int quota = cpu_quota();
+  return quota < static_cast<int>(std::thread::hardware_concurrency()) ? quota : 0;
+}
+
 }  // namespace
 
 void initialize(const RuntimeOptions& options) {
@@ -43,7 +53,7 @@ void initialize(const RuntimeOptions& options) {
     skip_unusable_gpu();
     Kokkos::InitializationSettings settings;
     settings.set_disable_warnings(true);
-    if (options.num_threads > 0) settings.set_num_threads(options.num_threads);
+    if (const int threads = threads_to_start(options)) settings.set_num_threads(threads);
     Kokkos::initialize(settings);
     std::atexit([] {
       if (!Kokkos::is_finalized() && !gpu::is_lost()) Kokkos::finalize();

@@ -64,7 +64,9 @@ void ComputeOptions::add_to(CLI::App& command) {
                   "Where to compute: cpu; cuda, cuda:N, hip or hip:N where the program was built for it")
       ->check(accepted_by(parse_device, ""))
       ->capture_default_str();
-  command.add_option("--threads", threads, "CPU threads (default: OMP_NUM_THREADS, or one a core)")
+  command
+      .add_option("--threads", threads,
+                  "CPU threads (default: OMP_NUM_THREADS, or one a core, within a container's limit)")
       ->check(CLI::Range(1, 4096).description(""));
 }
 

@@ -8,7 +8,7 @@
 namespace ophis {
 
 struct RuntimeOptions {
-  int num_threads = 0;  ///< CPU threads; 0: as OMP_NUM_THREADS and the affinity mask allow
+  int num_threads = 0;  ///< CPU threads; 0: as OMP_NUM_THREADS, the affinity mask and a container allow
 };
 
 /// Starts Kokkos, unless the program has already done so. Called by the first ExecContext when nobody called
