@@ -1,5 +1,6 @@
 #include "core/src/cpu_quota.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <string>
@@ -44,7 +45,8 @@ int cpu_quota(const Path& root) {
   for (std::string line; std::getline(groups, line);) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string controllers = line.substr(first, second - first + 1);
+    std::replace(controllers.begin(), controllers.end(), ':', ',');
     const bool is_version2 = controllers == ",,";
     if (!is_version2 && controllers.find(",cpu,") == std::string::npos) continue;
     const Path mount = root / "sys/fs/cgroup" / (is_version2 ? "" : "cpu");
