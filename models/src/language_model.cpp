@@ -85,8 +85,6 @@ void ModelCache::gather_from(ExecContext& exec, const ModelCache& other, std::sp
 LanguageModel LanguageModel::load(const std::filesystem::path& folder, const LoadOptions& options) {
   const LanguageModelConfig config = load_model_config(folder);
   const DType dtype = options.dtype.value_or(config.dtype);
-  OPHIS_REQUIRE(is_compute_dtype(dtype), folder.string(), ": a model cannot compute in ", dtype,
-                "; choose float32, bfloat16 or float16");
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder));
   // What is not used where it is mapped should not take memory beside what is made of it.
   const bool goes_elsewhere = options.device.type != DeviceType::cpu;
@@ -97,31 +95,38 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
   ParameterSource source(parameters_of(checkpoint).find, placement);
   source.set_quantization(options.quantization ? options.quantization : config.quantize_on_load);
   try {
-    LanguageModel model(config, dtype, options.device);
-    const std::string embedding =
-        existing_layer(source, {"backbone.embeddings", "backbone.embedding", "model.embedding"});
-    const std::string prefix = embedding.substr(0, embedding.find('.') + 1);
-    const Dims shape{config.vocab_size, config.d_model};
-    if (config.tie_embeddings) {
-      const Weight table = require_table(source, embedding, shape, dtype);
-      model.set_embedding(table, table);
-    } else {
-      // An embedding that is no head is read a row at a time: nothing is gained by quantizing it.
-      ParameterSource dense = source;
-      dense.set_quantization({});
-      model.set_embedding(require_table(dense, embedding, shape, dtype),
-                          require_table(source, "lm_head", shape, dtype));
-    }
-    for (std::int64_t i = 0; i < config.n_layer; ++i) {
-      const ParameterSource layer = source.under(prefix + "layers." + std::to_string(i) + ".");
-      model.add_layer(layer.under("norm."), make_block(config, layer.under("mixer."), dtype));
-    }
-    model.add_layer(source.under(prefix + "norm_f."), nullptr);
-    placement.finish();
-    return model;
+    return from_parameters(config, source, dtype);
   } catch (const Error& error) {
     fail(error.code(), folder.string(), ": ", error.what());
   }
+}
+
+LanguageModel LanguageModel::from_parameters(const LanguageModelConfig& config, const ParameterSource& source,
+                                             DType dtype) {
+  OPHIS_REQUIRE(is_compute_dtype(dtype), "a model cannot compute in ", dtype,
+                "; choose float32, bfloat16 or float16");
+  LanguageModel model(config, dtype, source.placement().device());
+  const std::string embedding =
+      existing_layer(source, {"backbone.embeddings", "backbone.embedding", "model.embedding"});
+  const std::string prefix = embedding.substr(0, embedding.find('.') + 1);
+  const Dims shape{config.vocab_size, config.d_model};
+  if (config.tie_embeddings) {
+    const Weight table = require_table(source, embedding, shape, dtype);
+    model.set_embedding(table, table);
+  } else {
+    // An embedding that is no head is read a row at a time: nothing is gained by quantizing it.
+    ParameterSource dense = source;
+    dense.set_quantization({});
+    model.set_embedding(require_table(dense, embedding, shape, dtype),
+                        require_table(source, "lm_head", shape, dtype));
+  }
+  for (std::int64_t i = 0; i < config.n_layer; ++i) {
+    const ParameterSource layer = source.under(prefix + "layers." + std::to_string(i) + ".");
+    model.add_layer(layer.under("norm."), make_block(config, layer.under("mixer."), dtype));
+  }
+  model.add_layer(source.under(prefix + "norm_f."), nullptr);
+  source.placement().finish();
+  return model;
 }
 
 LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,

@@ -54,6 +54,24 @@ Parameter copy_of(const Parameter& parameter) {
   return own(std::move(copy));
 }
 
+/// On the host or not.
+Parameter find_of_shape(const ParameterSource& source, const std::string& name, const Dims& shape) {
+  Parameter parameter = source.find(name);
+  if (!parameter)
+    fail(ErrorCode::not_found, "there is no parameter ", source.full_name(name), " of shape ", shape);
+  if (squeezed(parameter.tensor.shape()) != squeezed(shape)) {
+    fail(ErrorCode::corrupt_data, "parameter ", source.full_name(name), " has shape ",
+         parameter.tensor.shape(), ", but must have ", shape);
+  }
+  parameter.tensor = parameter.tensor.reshape(shape);
+  return parameter;
+}
+
+void require_on_host(const ParameterSource& source, const std::string& name, const Parameter& parameter) {
+  OPHIS_REQUIRE(parameter.tensor.device() == Device::cpu(), "parameter ", source.full_name(name), " is ",
+                parameter.tensor, ", and must be on the host to be converted");
+}
+
 }  // namespace
 
 Placement::Placement(Device device) : m_device(device) {
@@ -62,6 +80,11 @@ Placement::Placement(Device device) : m_device(device) {
 
 Parameter Placement::put(const Parameter& parameter) const {
   if (!parameter) return parameter;
+  const Device device = parameter.tensor.device();
+  if (device != Device::cpu()) {
+    OPHIS_REQUIRE(device == m_device, "a parameter is on ", device, ", but its model is on ", m_device);
+    return parameter;
+  }
   if (!m_uploader) {
     const bool copies = m_copies_files && parameter.in_file && parameter.tensor.is_contiguous() &&
                         parameter.tensor.bytes() >= worth_copying;
@@ -85,22 +108,17 @@ ParameterSource::ParameterSource(ParameterMap parameters, Placement placement)
           std::move(placement)) {}
 
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape) {
-  Parameter parameter = source.find(name);
-  if (!parameter)
-    fail(ErrorCode::not_found, "there is no parameter ", source.full_name(name), " of shape ", shape);
-  if (squeezed(parameter.tensor.shape()) != squeezed(shape)) {
-    fail(ErrorCode::corrupt_data, "parameter ", source.full_name(name), " has shape ",
-         parameter.tensor.shape(), ", but must have ", shape);
-  }
-  parameter.tensor = parameter.tensor.reshape(shape);
+  const Parameter parameter = find_of_shape(source, name, shape);
+  require_on_host(source, name, parameter);
   return parameter;
 }
 
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape,
                             DType dtype) {
-  Parameter parameter = require_parameter(source, name, shape);
+  const Parameter parameter = find_of_shape(source, name, shape);
   if (parameter.tensor.dtype() == dtype && parameter.tensor.is_contiguous())
     return source.placement().put(parameter);
+  require_on_host(source, name, parameter);
   try {
     return source.placement().put(own(convert(parameter.tensor, dtype)));
   } catch (const Error& error) {

@@ -60,8 +60,8 @@ def copy_suites(folder, to, device):
     for package in ("causal-conv1d", "mamba-ssm"):
         for path in sorted((folder / package / "tests").rglob("test_*.py")):
             text = re.sub(r"""(["'])cuda\1""", f'"{device}"', path.read_text())
-            if device == "cpu":  # which records no graphs, and takes its time
-                text = text.replace("cg=True", "cg=False").replace("range(10000)", "range(10)")
+            if device == "cpu":  # which takes its time
+                text = text.replace("range(10000)", "range(10)")
             target = to / package / path.relative_to(folder / package / "tests")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)

@@ -98,6 +98,46 @@ def test_greedy(model, ids):
     assert int(model.generate(ids[:, :4], 12, vocab_size=10)[:, 4:].max()) < 10
 
 
+def test_generation_runs_on_lm(ids):
+    """It shares the large weights, sees the small ones as they are at each call, and does what the modules do."""
+    for name in ("mamba", "mamba2", "unfused"):
+        model = make_model(name)
+        lm = model.as_lm()
+        assert lm is not None and lm.config["n_layer"] == 2
+        with torch.no_grad():
+            model.backbone.layers[0].mixer.in_proj.weight.mul_(2)
+            torch.testing.assert_close(lm.forward(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-4)
+            model.backbone.norm_f.weight.mul_(2)
+        output = model.generate(ids, 14, output_scores=True, return_dict_in_generate=True)
+        hook = model.lm_head.register_forward_hook(lambda *_: None)
+        assert model.as_lm() is None
+        by_modules = model.generate(ids, 14, output_scores=True, return_dict_in_generate=True)
+        assert torch.equal(output.sequences, by_modules.sequences)
+        torch.testing.assert_close(torch.stack(output.scores), torch.stack(by_modules.scores), rtol=1e-3, atol=1e-3)
+        hook.remove()
+        assert model.as_lm() is not None
+
+
+def test_changed_modules_run_themselves(ids):
+    assert make_model("hybrid").as_lm() is None and make_model("mamba").double().as_lm() is None
+    model = make_model("mamba")
+    with torch.autocast(ids.device.type, torch.bfloat16):
+        assert model.as_lm() is None
+
+    class Doubled(torch.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model.backbone.layers[1].mixer.in_proj = Doubled(32, 128, bias=False)
+    assert model.as_lm() is None
+    sequences = model.generate(ids, 12)
+    with torch.no_grad():
+        assert torch.equal(sequences[:, 9:], model(sequences).logits[:, 8:-1].argmax(-1))
+    model = make_model("mamba")
+    model.lm_head.weight = torch.nn.Parameter(-model.lm_head.weight)  # no longer tied
+    assert model.as_lm() is None
+
+
 def test_sampling(ids):
     model = make_model("mamba")
 

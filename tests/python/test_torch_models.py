@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import ophis
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -140,6 +141,25 @@ def test_transformers(name):
     with torch.profiler.profile() as profile:
         everything()
     assert not any(event.name.startswith("ophis::") for event in profile.events())
+
+
+@pytest.mark.parametrize("name", ["mamba", "mamba2"])
+def test_lm_of_a_transformers_model(name):
+    transformers = pytest.importorskip("transformers")
+    model = tiny_model(transformers, name).eval()
+    lm = ophis.LM.from_module(model)
+    ids = torch.randint(0, 100, (2, 9))
+    with torch.no_grad():
+        torch.testing.assert_close(lm.forward(ids).logits, model(ids).logits, rtol=1e-3, atol=1e-5)
+        model.backbone.embeddings.weight.mul_(2)  # is shared
+        torch.testing.assert_close(lm.forward(ids).logits, model(ids).logits, rtol=1e-3, atol=1e-5)
+    text = model.generate(ids[:1], max_new_tokens=6, min_new_tokens=6, do_sample=False)
+    assert lm.generate(ids[0].tolist(), 6, eos_token_ids=[]) == text[0, 9:].tolist()
+    del model.backbone.layers[1].mixer.D
+    with pytest.raises(ophis.errors.NotFoundError, match=r"backbone\.layers\.1\.mixer\.D"):
+        ophis.LM.from_module(model)
+    with pytest.raises(ophis.errors.UnsupportedError, match="gpt2"):
+        ophis.LM.from_module(transformers.GPT2LMHeadModel(transformers.GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=9)))
 
 
 def test_transformers_that_is_imported_afterwards():

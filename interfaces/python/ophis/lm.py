@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike, fspath
 from typing import Any
 
@@ -94,6 +95,26 @@ class LM:
         """A published model's shape, such as "mamba2-130m", with random weights, quantized as from_pretrained does it."""
         return cls(_core.LanguageModel.random(name, device, _dtype_name(dtype), seed, quantize, quantize_tables, group_size,
                                               asymmetric))
+
+    @classmethod
+    def from_module(cls, module: Any) -> LM:
+        """The model that a torch module is: MambaLMHeadModel of ophis.torch or mamba_ssm, or MambaForCausalLM or Mamba2ForCausalLM
+        of transformers, on its device and in its dtype.
+
+        The weights of linear layers and the embedding are shared with the module, and follow it where it changes them in place;
+        norms, convolutions and the scan's parameters are copied as they are now. It has no tokenizer until one is assigned.
+
+        Raises UnsupportedError that names what ophis.LM cannot do, such as layers of attention.
+        """
+        config = module.config
+        text = config.to_json_string(use_diff=False) if hasattr(config, "to_json_string") else json.dumps(asdict(config))
+        tensors = module.state_dict()
+        table = tensors["lm_head.weight"]
+        is_matrix = lambda name, tensor: tensor.dim() == 2 and name.endswith(".weight")  # noqa: E731
+        parameters = {
+            name: (tensor.detach().to(table.device, table.dtype).contiguous() if is_matrix(name, tensor)
+                   else tensor.detach().float().cpu()) for name, tensor in tensors.items()}
+        return cls(_core.LanguageModel.from_parameters(text, parameters, str(table.device), _dtype_name(table.dtype)))
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -9,6 +9,7 @@
 #include "interfaces/python/src/bindings.hpp"
 #include "interfaces/python/src/context.hpp"
 #include "ophis/core/copy.hpp"
+#include "ophis/core/graph.hpp"
 #include "ophis/hub/resolve_model.hpp"
 #include "ophis/models/cache_file.hpp"
 #include "ophis/models/checkpoint.hpp"
@@ -98,6 +99,49 @@ LanguageModel random_model(const std::string& name, const std::string& device, c
   return LanguageModel::random(published_model_config(name), parse_dtype(dtype), seed, parse_device(device),
                                quantization);
 }
+
+/// Of arrays by their names, which the model keeps.
+LanguageModel model_of_parameters(const std::string& config_json, const nb::dict& parameters,
+                                  const std::string& device, const std::string& dtype) {
+  ParameterMap map;
+  for (const auto& [key, value] : parameters) {
+    const auto name = nb::cast<std::string>(key);
+    Array array = to_array(value, name.c_str(), false);
+    OPHIS_REQUIRE(array.tensor, "parameter ", name, " is None, but must be an array");
+    const Tensor tensor = array.tensor;
+    map[name] = {tensor, std::make_shared<const Array>(std::move(array))};
+  }
+  nb::gil_scoped_release unlocked;
+  return LanguageModel::from_parameters(parse_model_config(config_json, "config"),
+                                        ParameterSource(std::move(map), Placement(parse_device(device))),
+                                        parse_dtype(dtype));
+}
+
+/// The next positions of the sequences of a cache. Ids and logits stay where they are, so that a GPU replays
+/// one recorded graph.
+class Stepper {
+ public:
+  Stepper(const LanguageModel& model, ModelCache& cache, std::optional<std::uintptr_t> stream)
+      : m_cache(cache),
+        m_ids(DType::int64, {cache.batch()}, model.device()),
+        m_logits(DType::float32, {cache.batch(), model.config().vocab_size}, model.device()),
+        m_graph(context_on(model.device(), stream),
+                [&exec = context_on(model.device(), stream), &model, &cache, ids = m_ids.view(),
+                 logits = m_logits.view()] { model.step(exec, ids, cache, logits); }) {}
+
+  const Tensor& ids() const { return m_ids.view(); }
+  const Tensor& logits() const { return m_logits.view(); }
+  void run() {
+    const std::int64_t seen = m_cache.seqlen();
+    m_graph.run();
+    m_cache.set_seqlen(seen + 1);
+  }
+
+ private:
+  ModelCache& m_cache;
+  OwnedTensor m_ids, m_logits;
+  Graph m_graph;
+};
 
 /// The parts of a configuration that every mixer has, and whole models.
 nb::dict config_dict(const LanguageModel& model) {
@@ -231,11 +275,32 @@ void bind_model(nb::module_& module) {
   module.def("quantize", &quantize_folder, "folder"_a, "out"_a, "projections"_a.none(), "tables"_a.none(),
              "group_size"_a, "asymmetric"_a, "calibration_text"_a, "calibration_tokens"_a,
              "progress"_a.none(), "Writes a model with quantized weights to a folder that does not exist.");
+  nb::class_<Stepper>(
+      module, "Stepper",
+      "Advances a cache: write ids (batch), run, read logits (batch, vocab_size). On a GPU on "
+      "one stream, which the caller's work is on as well, and from one thread.")
+      .def(nb::init<const LanguageModel&, ModelCache&, std::optional<std::uintptr_t>>(), "model"_a, "cache"_a,
+           "stream"_a.none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+      .def(
+          "ids",
+          [](const nb::object& self, const std::string& library) {
+            return to_python(nb::cast<const Stepper&>(self).ids(), self, library);
+          },
+          "library"_a)
+      .def(
+          "logits",
+          [](const nb::object& self, const std::string& library) {
+            return to_python(nb::cast<const Stepper&>(self).logits(), self, library);
+          },
+          "library"_a)
+      .def("run", &Stepper::run, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<LanguageModel>(module, "LanguageModel")
       .def_static("load", &load_model, "folder"_a, "device"_a, "dtype"_a.none(), "projections"_a.none(),
                   "tables"_a.none(), "group_size"_a, "asymmetric"_a, "progress"_a.none())
       .def_static("random", &random_model, "name"_a, "device"_a, "dtype"_a, "seed"_a, "projections"_a.none(),
                   "tables"_a.none(), "group_size"_a, "asymmetric"_a)
+      .def_static("from_parameters", &model_of_parameters, "config_json"_a, "parameters"_a, "device"_a,
+                  "dtype"_a)
       .def_prop_ro("config", &config_dict)
       .def_prop_ro("dtype", [](const LanguageModel& self) { return to_string(self.dtype()); })
       .def_prop_ro("device", [](const LanguageModel& self) { return detail::concat(self.device()); })

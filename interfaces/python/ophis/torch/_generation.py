@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ophis import _core
+from ophis.lm import LM
 
 
 @dataclass
@@ -103,6 +108,53 @@ def sample(logits: Tensor, top_k: int = 1, top_p: float = 0.0, min_p: float = 0.
     return torch.multinomial(kept.softmax(dim=-1), num_samples=1).squeeze(dim=-1)
 
 
+class _ModuleSteps:
+    """The logits (batch, vocab) after the prompts, then after each further token of them, by a model's forward."""
+
+    def __init__(self, model: Any, batch: int, max_length: int):
+        self.model = model
+        self.params = InferenceParams(max_seqlen=max_length, max_batch_size=batch)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """tokens: (batch, seqlen), then (batch, 1)"""
+        seen = self.params.seqlen_offset
+        position_ids = torch.full((tokens.shape[0], 1), seen, device=tokens.device) if seen > 0 else None
+        logits = self.model(tokens, position_ids=position_ids, inference_params=self.params, num_last_tokens=1).logits
+        self.params.seqlen_offset += tokens.shape[1]
+        return logits.squeeze(1)
+
+
+class _FusedSteps:
+    """The same by ophis.LM, as float32; on a GPU each step is one recorded graph, on the stream that is torch's current one."""
+
+    def __init__(self, lm: LM, batch: int, device: torch.device):
+        self.lm, self.cache = lm, lm.make_cache(batch)
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
+        self.stepper = _core.Stepper(lm._model, self.cache, stream)
+        self.ids, self.logits = self.stepper.ids("torch"), self.stepper.logits("torch")
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        if self.cache.seqlen == 0:
+            return self.lm.forward(tokens, cache=self.cache, logits_to_keep=1).logits[:, 0]
+        self.ids.copy_(tokens[:, 0])
+        self.stepper.run()
+        return self.logits.clone()
+
+
+@contextmanager
+def _own_stream(device: torch.device) -> Iterator[None]:
+    """A stream that can be recorded, which torch's default one cannot."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.synchronize(device)
+    with torch.cuda.stream(torch.cuda.Stream(device)):
+        try:
+            yield
+        finally:
+            torch.cuda.current_stream(device).synchronize()
+
+
 @torch.inference_mode()
 def decode(input_ids, model, max_length, top_k=1, top_p=0.0, min_p=0.0, temperature=1.0, repetition_penalty=1.0,
            eos_token_id=None, teacher_outputs=None, vocab_size=None, cg=False, enable_timing=False, output_scores=False,
@@ -111,33 +163,36 @@ def decode(input_ids, model, max_length, top_k=1, top_p=0.0, min_p=0.0, temperat
     in one step. `sample` tells of the filters.
 
     teacher_outputs: (batch, seqlen), the tokens to take instead as far as they go. vocab_size: logits beyond it are left out.
-    enable_timing prints the time. streamer: has put(tokens) and end(), as transformers' TextStreamer. cg is for callers of
-    mamba_ssm, and changes nothing.
+    enable_timing prints the time. streamer: has put(tokens) and end(), as transformers' TextStreamer.
+
+    A model whose as_lm() gives an ophis.LM runs on it: logits are float32, and steps on a GPU are recorded as graphs, whether
+    or not cg asks for them; others run by their forward.
     """
     if streamer is not None:
         streamer.put(input_ids.cpu())
     start = _now(input_ids.device) if enable_timing else 0.0
     batch, prompt_length = input_ids.shape
-    params = InferenceParams(max_seqlen=max(max_length, prompt_length), max_batch_size=batch)
+    lm = model.as_lm() if isinstance(model, GenerationMixin) else None
     sequences, new, scores = input_ids, input_ids, []
-    while True:
-        position_ids = torch.full((batch, 1), params.seqlen_offset, device=new.device) if params.seqlen_offset > 0 else None
-        logits = model(new, position_ids=position_ids, inference_params=params, num_last_tokens=1).logits.squeeze(1)
-        logits = logits[..., :vocab_size] if vocab_size is not None else logits
-        if output_scores:
-            scores.append(logits.clone())
-        params.seqlen_offset += new.shape[1]
-        if teacher_outputs is not None and params.seqlen_offset < teacher_outputs.shape[1]:
-            token = teacher_outputs[:, params.seqlen_offset]
-        else:
-            logits = modify_logit_for_repetition_penalty(logits, sequences, repetition_penalty)
-            token = sample(logits, top_k, top_p, min_p, temperature)
-        new = token.unsqueeze(1)
-        sequences = torch.cat([sequences, new], dim=1)
-        if streamer is not None:
-            streamer.put(new.cpu())
-        if params.seqlen_offset >= max_length - 1 or (eos_token_id is not None and bool((new == eos_token_id).all())):
-            break
+    with _own_stream(input_ids.device):
+        steps = (_ModuleSteps(model, batch, max(max_length, prompt_length)) if lm is None
+                 else _FusedSteps(lm, batch, input_ids.device))
+        while True:
+            logits = steps(new)[..., :vocab_size]
+            if output_scores:
+                scores.append(logits.clone())
+            seen = sequences.shape[1]
+            if teacher_outputs is not None and seen < teacher_outputs.shape[1]:
+                token = teacher_outputs[:, seen]
+            else:
+                logits = modify_logit_for_repetition_penalty(logits, sequences, repetition_penalty)
+                token = sample(logits, top_k, top_p, min_p, temperature)
+            new = token.unsqueeze(1)
+            sequences = torch.cat([sequences, new], dim=1)
+            if streamer is not None:
+                streamer.put(new.cpu())
+            if seen >= max_length - 1 or (eos_token_id is not None and bool((new == eos_token_id).all())):
+                break
     if streamer is not None:
         streamer.end()
     if enable_timing:
@@ -157,6 +212,10 @@ class GenerationMixin:
 
     def allocate_inference_cache(self, batch_size, max_seqlen, dtype=None, **kwargs):
         raise NotImplementedError
+
+    def as_lm(self) -> LM | None:
+        """An ophis.LM that computes what this model does, if there is one."""
+        return None
 
     def generate(self, input_ids, max_length, top_k=1, top_p=0.0, min_p=0.0, temperature=1.0, return_dict_in_generate=False,
                  output_scores=False, **kwargs):

@@ -13,15 +13,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook as has_any_global_hook
 
 from ophis import _core
 from ophis.errors import CorruptDataError, UnsupportedError
+from ophis.lm import LM
 from ophis.torch._attention import MHA
 from ophis.torch._generation import GenerationMixin
+from ophis.torch._library import FLOATS
 from ophis.torch._mamba import Mamba
 from ophis.torch._mamba2 import Mamba2
 from ophis.torch._mlp import GatedMLP
-from ophis.torch._norm import RMSNorm, layer_norm_fn
+from ophis.torch._norm import RMSNorm, RMSNormGated, layer_norm_fn
 
 CausalLMOutput = namedtuple("CausalLMOutput", ["logits"])
 
@@ -176,6 +179,22 @@ class MambaLMHeadModel(nn.Module, GenerationMixin):
             hidden_states = hidden_states[:, -num_last_tokens:]
         return CausalLMOutput(logits=self.lm_head(hidden_states))
 
+    def as_lm(self) -> LM | None:
+        """An ophis.LM that shares this model's weights, for generation; or None where the modules may compute something else than it
+        does: some were replaced or have hooks, ophis.LM does not know them, or autocast is on."""
+        parameters = list(self.parameters())
+        device, dtype = parameters[0].device, parameters[0].dtype
+        is_changed = lambda module: (  # noqa: E731
+            type(module) not in _KNOWN or "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks)
+        if (dtype not in FLOATS or any(each.device != device for each in parameters) or torch.is_autocast_enabled(device.type)
+                or has_any_global_hook() or any(is_changed(module) for module in self.modules())
+                or (self.lm_head.weight is self.backbone.embedding.weight) != self.config.tie_embeddings):
+            return None
+        try:
+            return LM.from_module(self)
+        except UnsupportedError:
+            return None
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name, device=None, dtype=None, **kwargs):
         """A checkpoint in mamba_ssm's layout, by its folder or its id on the Hugging Face hub (state-spaces/mamba-130m)."""
@@ -193,6 +212,11 @@ class MambaLMHeadModel(nn.Module, GenerationMixin):
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(self.state_dict(), folder / "pytorch_model.bin")
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=4))
+
+
+_KNOWN = {MambaLMHeadModel, MixerModel, Block, Mamba, Mamba2, RMSNorm, RMSNormGated, nn.Linear, nn.Embedding, nn.Conv1d,
+          nn.LayerNorm, nn.ModuleList, nn.SiLU}
+"""The modules that ophis.LM computes as they do."""
 
 
 def load_config_hf(model_name: str | PathLike[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch.utils.dlpack import to_dlpack
 from ophis.errors import InvalidArgumentError
 
 _library = torch.library.Library("ophis", "DEF")
-_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def define(schema: str, kernel: Callable, fake: Callable, backward: Callable | None = None,
@@ -42,7 +42,7 @@ def call(op: Callable, out: torch.Tensor, **arguments: Any) -> None:
 def common_dtype(*tensors: torch.Tensor | None) -> torch.dtype:
     """The dtype that an op's activations are brought to: theirs if they agree, else float32."""
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
-    if len(dtypes) == 1 and (dtype := dtypes.pop()) in _FLOATS:
+    if len(dtypes) == 1 and (dtype := dtypes.pop()) in FLOATS:
         return dtype
     if any(not each.is_floating_point or each == torch.float64 for each in dtypes):
         raise RuntimeError(f"ophis computes on float32, bfloat16 and float16, not on {', '.join(map(str, dtypes))}")

@@ -11,6 +11,7 @@
 #include "ophis/models/block.hpp"
 #include "ophis/models/checkpoint.hpp"
 #include "ophis/models/config.hpp"
+#include "ophis/models/parameters.hpp"
 
 namespace ophis {
 
@@ -87,6 +88,12 @@ class LanguageModel {
   /// (named itself, or alone in the folder). Throws Error that names the file, parameter or tensor that is
   /// wrong.
   static LanguageModel load(const std::filesystem::path& folder, const LoadOptions& options = {});
+  /// Of parameters named as in a checkpoint, of either layout. Those that are as the model wants them, dense,
+  /// of its dtype and on the device of the source's placement, are not copied; the large ones (the tables and
+  /// the weights of projections) may be on a device already, the others are on the host. Throws Error that
+  /// names the parameter that is wrong.
+  static LanguageModel from_parameters(const LanguageModelConfig& config, const ParameterSource& source,
+                                       DType dtype);
   /// Initial parameters drawn as the papers and the configuration say, equal for equal seeds, and
   /// quantized if wanted.
   static LanguageModel random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,

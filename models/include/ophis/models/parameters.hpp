@@ -39,7 +39,8 @@ class Placement {
 
   /// Where parameters are put.
   Device device() const noexcept { return m_device; }
-  /// A finished parameter, on the host, at its place. It may still be on its way until finish().
+  /// A finished parameter, on the host or there already, at its place. It may still be on its way until
+  /// finish().
   Parameter put(const Parameter& parameter) const;
   /// Waits until all are there.
   void finish() const;
@@ -91,7 +92,7 @@ class ParameterSource {
 /// (conv1d's (dim, 1, width)). Throws Error(not_found) or Error(corrupt_data) that names it.
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape);
 
-/// The same, converted to `dtype` if it is not that already, and put in its place.
+/// The same, converted to `dtype` if it is not that already, and put in its place, where it may be already.
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape,
                             DType dtype);
 
