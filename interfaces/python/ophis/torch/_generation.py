@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,14 +142,19 @@ class _FusedSteps:
         return self.logits.clone()
 
 
+_streams = threading.local()
+
+
 @contextmanager
 def _own_stream(device: torch.device) -> Iterator[None]:
-    """A stream that can be recorded, which torch's default one cannot."""
+    """A stream of the thread's own: it can be recorded, which torch's default one cannot."""
     if device.type != "cuda":
         yield
         return
     torch.cuda.synchronize(device)
-    with torch.cuda.stream(torch.cuda.Stream(device)):
+    if (streams := vars(_streams)).get(str(device)) is None:
+        streams[str(device)] = torch.cuda.Stream(device)
+    with torch.cuda.stream(streams[str(device)]):
         try:
             yield
         finally:
