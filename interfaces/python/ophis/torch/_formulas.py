@@ -157,7 +157,7 @@ def ssd_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size:
 def norm(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, z: Tensor | None, eps: float,
          is_rms_norm: bool, norm_before_gate: bool, group_size: int, residual_dtype: torch.dtype | None
          ) -> tuple[Tensor, Tensor]:
-    """Gives the normalised rows, and what was normalised before the gate: x + residual."""
+    """Gives the normalised rows, and x + residual in residual_dtype, if it is given."""
     dtype = x.dtype
     s = _wide(x) if residual is None else _wide(x) + _wide(residual)
     rows = s if z is None or norm_before_gate else s * F.silu(_wide(z))
@@ -171,4 +171,4 @@ def norm(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None
         y = y + _wide(bias)
     if z is not None and norm_before_gate:
         y = y * F.silu(_wide(z))
-    return y.to(dtype), s.to(residual_dtype or dtype)
+    return y.to(dtype), s.new_empty(0) if residual_dtype is None else s.to(residual_dtype)

@@ -13,13 +13,14 @@ from ophis.torch._library import call, cast, common_dtype, define, gradients_by
 
 def _kernel(x, weight, bias, residual, z, eps, is_rms_norm, norm_before_gate, group_size, residual_dtype):
     dtype = common_dtype(x)
+    if residual_dtype not in (None, dtype, torch.float32):
+        raise RuntimeError(f"the residual is {residual_dtype}, but must be float32 or {dtype}, as x is")
     y = torch.empty(x.shape, dtype=dtype, device=x.device)
-    residual_out = torch.empty(x.shape, dtype=residual_dtype or dtype, device=x.device)
+    residual_out = _sum_like(x, residual_dtype)
     if residual is not None and residual.dtype not in (dtype, torch.float32):
         residual = residual.float()
-    if residual_out.dtype not in (dtype, torch.float32):
-        raise RuntimeError(f"the residual is {residual_out.dtype}, but must be float32 or {dtype}, as x is")
-    arguments = {"x": x, "weight": weight, "bias": bias, "residual": residual, "eps": eps, "residual_out": residual_out}
+    arguments = {"x": x, "weight": weight, "bias": bias, "residual": residual, "eps": eps,
+                 "residual_out": None if residual_dtype is None else residual_out}
     if is_rms_norm:
         call(_core.ops.rms_norm, y, z=cast(z, dtype), norm_before_gate=norm_before_gate, group_size=group_size, **arguments)
     else:
@@ -27,10 +28,15 @@ def _kernel(x, weight, bias, residual, z, eps, is_rms_norm, norm_before_gate, gr
     return y, residual_out
 
 
+def _sum_like(x, residual_dtype):
+    return x.new_empty(0) if residual_dtype is None else torch.empty(x.shape, dtype=residual_dtype, device=x.device)
+
+
 def _fake(x, weight, bias, residual, z, eps, is_rms_norm, norm_before_gate, group_size, residual_dtype):
-    return x.new_empty(x.shape), x.new_empty(x.shape, dtype=residual_dtype or x.dtype)
+    return x.new_empty(x.shape), _sum_like(x, residual_dtype)
 
 
+# The second output is x + residual in residual_dtype, or empty if that is None.
 _norm = define(
     "norm(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, Tensor? z, float eps, bool is_rms_norm, "
     "bool norm_before_gate, int group_size, ScalarType? residual_dtype) -> (Tensor, Tensor)",
@@ -59,7 +65,8 @@ def layer_norm_fn(x, weight, bias, residual=None, x1=None, weight1=None, bias1=N
         norm = lambda w, b: (_norm(total, w, b, None, None, eps, is_rms_norm, True, 0, None)[0].to(dtype),  # noqa: E731
                              total.to(residual_dtype))
     else:
-        norm = lambda w, b: _norm(x, w, b, residual, None, eps, is_rms_norm, True, 0, residual_dtype)  # noqa: E731
+        kept = residual_dtype if prenorm else None
+        norm = lambda w, b: _norm(x, w, b, residual, None, eps, is_rms_norm, True, 0, kept)  # noqa: E731
     y, before = norm(weight, bias)
     outputs = [y] if weight1 is None else [y, norm(weight1, bias1)[0]]
     if prenorm:
