@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Measures llama.cpp and ophis on the CPU side by side: prefill of 512 tokens and decode of 64, at every precision.
+"""Measures llama.cpp and ophis side by side: prefill of 512 tokens (on a GPU 2048) and decode of 64, at every precision.
 
 Both have models of the same shape with random weights. Runs of the two alternate, and medians are compared, so that both see
 the same machine; ophis measures the read bandwidth in each of its runs. First `bench/peers/llama.sh build/peers/llama`, then
 `build/peers/llama/venv/bin/python bench/peers/compare_llama.py --ophis build/openmp/interfaces/cli/ophis`.
+
+On an NVIDIA GPU: `bench/peers/llama.sh build/peers/llama cuda` and `--device cuda --ophis build/cuda-sm90/interfaces/cli/ophis`.
+Making the larger shapes' files takes 11 GB of memory and 22 GB of disk each.
 """
 
 import argparse
@@ -20,6 +23,12 @@ import numpy as np
 SHAPES = {
     "mamba-130m": (768, 24), "mamba-370m": (1024, 48), "mamba-1.4b": (2048, 48),
     "mamba2-130m": (768, 24), "mamba2-370m": (1024, 48), "mamba2-1.3b": (2048, 48),
+    "mamba-2.8b": (2560, 64), "mamba2-2.7b": (2560, 64),
+}
+# By device: the folder that llama.sh builds in, the shapes and prompt that are measured, llama-bench's options.
+DEVICES = {
+    "cpu": ("build", ["mamba-130m", "mamba2-130m", "mamba-370m", "mamba2-370m"], 512, []),
+    "cuda": ("build-cuda", ["mamba2-2.7b", "mamba-2.8b", "mamba2-130m", "mamba-130m"], 2048, ["-ngl", "999"]),
 }
 # By precision: llama.cpp's, of which the best counts, and ophis's.
 PRECISIONS = {
@@ -104,26 +113,32 @@ def write_model(path, name, source):
     writer.close()
 
 
-def model_file(folder, name, precision):
+def program(options, name):
+    return options.folder / DEVICES[options.device][0] / "bin" / name
+
+
+def model_file(options, name, precision):
     """The model's file at one of llama.cpp's precisions, made if it is not there."""
-    path = folder / "models" / f"{name}-{precision}.gguf"
+    path = options.folder / "models" / f"{name}-{precision}.gguf"
     if path.exists():
         return path
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
     if precision == "F32":
-        write_model(partial, name, folder / "src" / "vendor" / "llama.cpp")
+        write_model(partial, name, options.folder / "src" / "vendor" / "llama.cpp")
     else:
-        full = model_file(folder, name, "F32")
-        subprocess.run([folder / "build/bin/llama-quantize", full, partial, precision], check=True, capture_output=True)
+        full = model_file(options, name, "F32")
+        subprocess.run([program(options, "llama-quantize"), full, partial, precision], check=True, capture_output=True)
     partial.rename(path)
     return path
 
 
-def run_llama(folder, name, precision, options):
+def run_llama(name, precision, options):
     """Tokens per second: prefill, decode."""
-    done = subprocess.run([folder / "build/bin/llama-bench", "-m", model_file(folder, name, precision), "-t", str(options.threads),
-                           "-p", "512", "-n", "64", "-r", "1", "-o", "json"], check=True, capture_output=True, text=True)
+    _, _, prompt, words = DEVICES[options.device]
+    done = subprocess.run([program(options, "llama-bench"), "-m", model_file(options, name, precision), "-t", str(options.threads),
+                           "-p", str(prompt), "-n", "64", "-r", "1", "-o", "json", *words],
+                          check=True, capture_output=True, text=True)
     runs = {("prefill" if run["n_prompt"] else "decode"): run["avg_ts"] for run in json.loads(done.stdout)}
     return runs["prefill"], runs["decode"]
 
@@ -131,6 +146,7 @@ def run_llama(folder, name, precision, options):
 def run_ophis(name, arguments, options):
     """Tokens per second and shares of the floors: prefill, decode, percent of GEMM, percent of read."""
     done = subprocess.run([options.ophis, "bench", "model", "--shape", name, "--threads", str(options.threads), "--repetitions", "1",
+                           "--device", options.device, "--prompt-tokens", str(DEVICES[options.device][2]), "--new-tokens", "64",
                            "--json", *arguments], check=True, capture_output=True, text=True)
     report = json.loads(done.stdout)
     prefill, decode = report["prefill"], report["decode"]
@@ -145,25 +161,28 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ophis", default="build/openmp/interfaces/cli/ophis")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("build/peers/llama"))
-    parser.add_argument("--shapes", nargs="+", default=["mamba-130m", "mamba2-130m", "mamba-370m", "mamba2-370m"], choices=SHAPES)
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES)
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print the medians as one JSON document")
     options = parser.parse_args()
+    if not program(options, "llama-bench").exists():
+        parser.error(f"{program(options, 'llama-bench')} is not there: first run bench/peers/llama.sh {options.folder} {options.device}")
     results = []
     told = sys.stderr if options.json else sys.stdout
     print("shape, precision: prefill llama.cpp, ophis (of GEMM), ratio; decode llama.cpp, ophis (of read), ratio; tokens/s",
           file=told)
-    for name in options.shapes:
+    for name in options.shapes or DEVICES[options.device][1]:
         for precision in options.precisions:
             theirs, arguments = PRECISIONS[precision]
             for each in theirs:
-                model_file(options.folder, name, each)
+                model_file(options, name, each)
             llama, ophis = {each: [] for each in theirs}, []
             for _ in range(options.rounds):
                 for each in theirs:
-                    llama[each].append(run_llama(options.folder, name, each, options))
+                    llama[each].append(run_llama(name, each, options))
                 ophis.append(run_ophis(name, arguments, options))
             best = [max(column) for column in zip(*map(medians, llama.values()), strict=True)]
             prefill, decode, of_gemm, of_read = medians(ophis)
@@ -175,7 +194,7 @@ def main():
                   f"decode {best[1]:6.1f} {decode:6.1f} ({of_read:3.0f} %) {decode / best[1]:5.2f}x",
                   file=told, flush=True)
     if options.json:
-        print(json.dumps({"threads": options.threads, "rounds": options.rounds, "results": results}))
+        print(json.dumps({"device": options.device, "threads": options.threads, "rounds": options.rounds, "results": results}))
 
 
 if __name__ == "__main__":
