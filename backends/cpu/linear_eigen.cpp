@@ -68,9 +68,7 @@ struct Tile {
       for (std::int64_t c = 0; c < outs; c += W) {
         const int count = static_cast<int>(std::min<std::int64_t>(W, outs - c));
         Out* const to = out + (row + r) * shape.ldout + first + c;
-        Pack<W> values = load<W>(out_scratch + r * outs + c, 1, count);
-        if (accumulate) values += load<W>(to, 1, count);
-        store(to, 1, count, values);
+        store_outputs(to, count, load<W>(out_scratch + r * outs + c, 1, count), accumulate);
       }
     }
   }

@@ -24,67 +24,6 @@ constexpr int lanes = 16;        // of 32 bits
 constexpr int block_bytes = 64;  // of codes
 constexpr int digits = 3;        // of an input
 
-/// What a block of codes meets of a row of x.
-template <int bits>
-struct alignas(64) InputBlock {
-  static constexpr int per_byte = 8 / bits;
-  static constexpr int features = block_bytes * per_byte;
-  static constexpr int features_per_lane = features / lanes;
-
-  std::int8_t digit[digits][per_byte][block_bytes];  ///< the most significant first
-  std::int32_t start[digits][lanes];                 ///< what the sums of products begin with
-  float lane_sums[lanes];                            ///< of x
-  float scale;
-
-  /// `middle` is subtracted from every code.
-  void fill(const float (&x)[features], int middle) {
-    constexpr int largest = 127 << (8 * (digits - 1));  // so that the first digit, rounded up, is one
-    float reach = 0.0f;
-    bool finite = true;
-    for (const float value : x) {
-      reach = std::max(reach, std::fabs(value));
-      finite &= std::isfinite(value);
-    }
-    scale = reach / static_cast<float>(largest);
-    // Below, x is nothing beside float32's range, and 1 / scale would be too large for it.
-    if (scale < 1e-37f) scale = 0.0f;
-    const float inverse = finite && scale > 0.0f ? 1.0f / scale : 0.0f;
-    if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
-    std::int32_t sums[digits][lanes] = {};
-    for (int i = 0; i < features; ++i) {
-      const float scaled = inverse > 0.0f ? x[i] * inverse : 0.0f;
-      auto rest = static_cast<std::int32_t>(scaled + std::copysign(0.5f, scaled));
-      for (int d = digits - 1; d >= 0; --d) {
-        const std::int32_t low = ((rest + 128) & 255) - 128;
-        digit[d][i % per_byte][i / per_byte] = static_cast<std::int8_t>(low);
-        sums[d][i / features_per_lane] += low;
-        rest = (rest - low) >> 8;
-      }
-    }
-    for (int lane = 0; lane < lanes; ++lane) {
-      float sum = 0.0f;
-      for (int d = 0; d < digits; ++d) {
-        start[d][lane] = -middle * sums[d][lane];
-        sum = sum * 256.0f + static_cast<float>(sums[d][lane]);
-      }
-      lane_sums[lane] = sum * scale;
-    }
-  }
-};
-
-/// Blocks [begin, end) of all rows of x, counted through.
-template <class T, class Block>
-void prepare(const QuantizedLinearArgs& args, Block* to, std::int64_t begin, std::int64_t end, int middle) {
-  const LinearShape shape = linear_shape(args);
-  const std::int64_t per_row = shape.in_features / Block::features;
-  for (std::int64_t i = begin; i < end; ++i) {
-    const T* const from = args.x.data<T>() + i / per_row * shape.ldx + i % per_row * Block::features;
-    float x[Block::features];
-    for (int k = 0; k < Block::features; ++k) x[k] = static_cast<float>(from[k]);
-    to[i].fill(x, middle);
-  }
-}
-
 OPHIS_VNNI inline __m512 load_some(__mmask16 which, const float* from) {
   return _mm512_maskz_loadu_ps(which, from);
 }
@@ -96,16 +35,106 @@ OPHIS_VNNI inline __m512 load_some(__mmask16 which, const float16* from) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(which, from));
 }
 
-/// A weight's scales or shifts, by the lanes of a block. A lane is in one group.
+/// What a block of codes meets of a row of x.
+template <int bits>
+struct alignas(64) InputBlock {
+  static constexpr int per_byte = 8 / bits;
+  static constexpr int features = block_bytes * per_byte;
+  static constexpr int features_per_lane = features / lanes;
+  /// Digits whose sums of products are put together in 32 bits: a part.
+  static constexpr int digits_of_part = bits == 4 ? 3 : 2;
+  static constexpr int parts = (digits + digits_of_part - 1) / digits_of_part;
+
+  std::int8_t digit[digits][per_byte][block_bytes];  ///< the most significant first
+  std::int32_t start[parts][lanes];                  ///< -middle times x, what is added to sums of products
+  float lane_sums[lanes];                            ///< of x, with has_shift instead of start
+  float scale;
+
+  /// `middle` is subtracted from every code.
+  template <bool has_shift, class T>
+  OPHIS_VNNI void fill(const T* from, int middle) {
+    constexpr int packs = features / lanes;
+    constexpr int largest = 127 << (8 * (digits - 1));  // so that the first digit, rounded up, is one
+    const __m512 limit = _mm512_set1_ps(std::numeric_limits<float>::max());
+    __m512 x[packs], reaches = _mm512_setzero_ps();
+    bool finite = true;
+    for (int k = 0; k < packs; ++k) {
+      x[k] = load_some(0xffff, from + k * lanes);
+      const __m512 magnitude = _mm512_abs_ps(x[k]);
+      finite &= _mm512_cmp_ps_mask(magnitude, limit, _CMP_LE_OQ) == 0xffff;
+      reaches = _mm512_max_ps(reaches, magnitude);
+    }
+    scale = _mm512_reduce_max_ps(reaches) / static_cast<float>(largest);
+    // Below, x is nothing beside float32's range, and 1 / scale would be too large for it.
+    if (scale < 1e-37f) scale = 0.0f;
+    const float inverse = finite && scale > 0.0f ? 1.0f / scale : 0.0f;
+    if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
+    for (int k = 0; k < packs; ++k) {
+      const __m512 scaled = finite ? _mm512_mul_ps(x[k], _mm512_set1_ps(inverse)) : _mm512_setzero_ps();
+      __m512i rest = _mm512_cvtps_epi32(scaled);
+      for (int d = digits - 1; d >= 0; --d) {
+        store_bytes(d, k, _mm512_cvtepi32_epi8(rest));
+        rest = _mm512_srai_epi32(_mm512_add_epi32(rest, _mm512_set1_epi32(128)), 8);
+      }
+    }
+    fill_sums<has_shift>(middle);
+  }
+
+ private:
+  /// Digit d of inputs [16 k, 16 k + 16).
+  OPHIS_VNNI void store_bytes(int d, int k, __m128i bytes) {
+    if constexpr (per_byte == 1) {
+      _mm_store_si128(reinterpret_cast<__m128i*>(digit[d][0] + k * lanes), bytes);
+    } else {  // the first of two inputs meets the low half of a byte
+      const __m128i low = _mm_cvtepi16_epi8(bytes), high = _mm_cvtepi16_epi8(_mm_srli_epi16(bytes, 8));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(digit[d][0] + k * lanes / 2), low);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(digit[d][per_byte - 1] + k * lanes / 2), high);
+    }
+  }
+
+  template <bool has_shift>
+  OPHIS_VNNI void fill_sums(int middle) {
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512 total = _mm512_setzero_ps();
+    for (int part = 0, d = 0; part < parts; ++part) {
+      __m512i sums = _mm512_setzero_si512();
+      float place = 1.0f;
+      for (int end = std::min(digits, d + digits_of_part); d < end; ++d, place *= 256.0f) {
+        sums = _mm512_slli_epi32(sums, 8);
+        for (int i = 0; i < per_byte; ++i)
+          sums = _mm512_dpbusd_epi32(sums, ones, _mm512_load_si512(digit[d][i]));
+      }
+      if constexpr (has_shift)
+        total = _mm512_fmadd_ps(total, _mm512_set1_ps(place), _mm512_cvtepi32_ps(sums));
+      else
+        _mm512_store_si512(start[part], _mm512_mullo_epi32(sums, _mm512_set1_epi32(-middle)));
+    }
+    if constexpr (has_shift) _mm512_store_ps(lane_sums, _mm512_mul_ps(total, _mm512_set1_ps(scale)));
+  }
+};
+
+/// Blocks [begin, end) of all rows of x, counted through.
+template <class T, bool has_shift, class Block>
+void prepare(const QuantizedLinearArgs& args, Block* to, std::int64_t begin, std::int64_t end, int middle) {
+  const LinearShape shape = linear_shape(args);
+  const std::int64_t per_row = shape.in_features / Block::features;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const T* const from = args.x.data<T>() + i / per_row * shape.ldx + i % per_row * Block::features;
+    to[i].template fill<has_shift>(from, middle);
+  }
+}
+
+/// A weight's scales or shifts.
 template <class Value>
-struct LaneValues {
+struct GroupValues {
   const Value* values;
   std::int64_t stride, groups;
 
-  OPHIS_VNNI __m512 load(std::int64_t row, std::int64_t group, __m512i group_of_lane) const {
+  /// Of 16 groups from `group` on, or as many as there are.
+  OPHIS_VNNI __m512 load(std::int64_t row, std::int64_t group) const {
     const std::int64_t rest = groups - group;
     const auto which = static_cast<__mmask16>(rest >= lanes ? 0xffff : (1 << rest) - 1);
-    return _mm512_permutexvar_ps(group_of_lane, load_some(which, values + row * stride + group));
+    return load_some(which, values + row * stride + group);
   }
 };
 
@@ -119,65 +148,88 @@ struct Product {
   const Block* x;  // (rows, blocks)
   const std::uint8_t* codes;
   std::int64_t stride;  // bytes from row to row of the codes
-  LaneValues<Scale> scale;
-  LaneValues<float> shift;  // its values may be nullptr
+  GroupValues<Scale> scale;
+  GroupValues<float> shift;  // its values may be nullptr
   std::int64_t blocks, group_size;
 
   /// Of N rows of the weight from `out` on with R rows of x from `row` on.
   template <int N, int R, bool has_shift>
   OPHIS_VNNI void dots(std::int64_t out, std::int64_t row, float (&to)[N][R]) const {
-    const std::uint8_t* const from = codes + out * stride;
-    const auto lanes_of_group =
-        static_cast<int>(std::min<std::int64_t>(group_size, Block::features)) / Block::features_per_lane;
+    // A group is a run of blocks, or a block is several groups, each of them whole lanes.
+    const std::int64_t run = std::max<std::int64_t>(1, group_size / Block::features);
+    const std::int64_t groups_of_run = std::max<std::int64_t>(1, Block::features / group_size);
+    const auto lanes_of_group = static_cast<unsigned>(lanes / groups_of_run);
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i group_of_lane = _mm512_srli_epi32(lane, __builtin_ctz(lanes_of_group));
-    const __m512i low_half = _mm512_set1_epi8(15);
+    const __m512i first_groups =
+        _mm512_srli_epi32(lane, static_cast<unsigned>(__builtin_ctz(lanes_of_group)));
     __m512 sums[N][R];
     for (auto& of_out : sums) {
       for (__m512& sum : of_out) sum = _mm512_setzero_ps();
     }
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      const std::int64_t group = b * Block::features / group_size;
-      __m512i values[N][per_byte];
-      __m512 scales[N];
+    for (std::int64_t b = 0, group = 0; b < blocks; group += lanes) {
+      __m512 scales_at_hand[N], shifts_at_hand[N];  // of 16 groups
       for (int n = 0; n < N; ++n) {
-        const std::uint8_t* const at = from + n * stride + b * block_bytes;
-        __builtin_prefetch(at + bytes_ahead);
-        values[n][0] = _mm512_loadu_si512(at);
-        if constexpr (bits == 4) {
-          values[n][1] = _mm512_and_si512(_mm512_srli_epi16(values[n][0], 4), low_half);
-          values[n][0] = _mm512_and_si512(values[n][0], low_half);
-        }
-        scales[n] = scale.load(out + n, group, group_of_lane);
+        scales_at_hand[n] = scale.load(out + n, group);
+        if constexpr (has_shift) shifts_at_hand[n] = shift.load(out + n, group);
       }
-      for (int r = 0; r < R; ++r) {
-        const Block& inputs = x[(row + r) * blocks + b];
-        __m512 dots[N];
-        for (int d = 0; d < digits; ++d) {
-          __m512i products[N];
-          for (__m512i& sum : products)
-            sum = has_shift ? _mm512_setzero_si512() : _mm512_load_si512(inputs.start[d]);
-          for (int i = 0; i < per_byte; ++i) {
-            const __m512i digit = _mm512_load_si512(inputs.digit[d][i]);
-            for (int n = 0; n < N; ++n) products[n] = _mm512_dpbusd_epi32(products[n], values[n][i], digit);
-          }
-          for (int n = 0; n < N; ++n) {
-            const __m512 sum = _mm512_cvtepi32_ps(products[n]);
-            dots[n] = d == 0 ? sum : _mm512_fmadd_ps(dots[n], _mm512_set1_ps(256.0f), sum);
-          }
-        }
+      for (std::int64_t at = 0; at < lanes && b < blocks; at += groups_of_run) {
+        const __m512i groups = _mm512_add_epi32(first_groups, _mm512_set1_epi32(static_cast<int>(at)));
+        __m512 scales[N], shifts[N];
         for (int n = 0; n < N; ++n) {
-          const __m512 both_scales = _mm512_mul_ps(scales[n], _mm512_set1_ps(inputs.scale));
-          sums[n][r] = _mm512_fmadd_ps(dots[n], both_scales, sums[n][r]);
-          if constexpr (has_shift) {
-            const __m512 shifts = shift.load(out + n, group, group_of_lane);
-            sums[n][r] = _mm512_fmadd_ps(shifts, _mm512_load_ps(inputs.lane_sums), sums[n][r]);
-          }
+          scales[n] = _mm512_permutexvar_ps(groups, scales_at_hand[n]);
+          if constexpr (has_shift) shifts[n] = _mm512_permutexvar_ps(groups, shifts_at_hand[n]);
         }
+        for (const std::int64_t end = b + run; b < end; ++b)
+          add_block<N, R, has_shift>(out, row, b, scales, shifts, sums);
       }
     }
     for (int n = 0; n < N; ++n) {
       for (int r = 0; r < R; ++r) to[n][r] = _mm512_reduce_add_ps(sums[n][r]);
+    }
+  }
+
+ private:
+  template <int N, int R, bool has_shift>
+  OPHIS_VNNI void add_block(std::int64_t out, std::int64_t row, std::int64_t block, const __m512 (&scales)[N],
+                            const __m512 (&shifts)[N], __m512 (&sums)[N][R]) const {
+    const __m512i low_half = _mm512_set1_epi8(15);
+    __m512i values[N][per_byte];
+    for (int n = 0; n < N; ++n) {
+      const std::uint8_t* const at = codes + (out + n) * stride + block * block_bytes;
+      __builtin_prefetch(at + bytes_ahead);
+      values[n][0] = _mm512_loadu_si512(at);
+      if constexpr (bits == 4) {
+        values[n][1] = _mm512_and_si512(_mm512_srli_epi16(values[n][0], 4), low_half);
+        values[n][0] = _mm512_and_si512(values[n][0], low_half);
+      }
+    }
+    for (int r = 0; r < R; ++r) {
+      const Block& inputs = x[(row + r) * blocks + block];
+      __m512 dots[N];
+      for (int part = 0, d = 0; part < Block::parts; ++part) {
+        __m512i products[N];
+        for (__m512i& sum : products) sum = _mm512_setzero_si512();
+        float place = 1.0f;
+        for (const int end = std::min(digits, d + Block::digits_of_part); d < end; ++d, place *= 256.0f) {
+          for (__m512i& sum : products) sum = _mm512_slli_epi32(sum, 8);
+          for (int i = 0; i < per_byte; ++i) {
+            const __m512i digit = _mm512_load_si512(inputs.digit[d][i]);
+            for (int n = 0; n < N; ++n) products[n] = _mm512_dpbusd_epi32(products[n], values[n][i], digit);
+          }
+        }
+        for (int n = 0; n < N; ++n) {
+          if constexpr (!has_shift)
+            products[n] = _mm512_add_epi32(products[n], _mm512_load_si512(inputs.start[part]));
+          const __m512 sum = _mm512_cvtepi32_ps(products[n]);
+          dots[n] = part == 0 ? sum : _mm512_fmadd_ps(dots[n], _mm512_set1_ps(place), sum);
+        }
+      }
+      for (int n = 0; n < N; ++n) {
+        const __m512 both_scales = _mm512_mul_ps(scales[n], _mm512_set1_ps(inputs.scale));
+        sums[n][r] = _mm512_fmadd_ps(dots[n], both_scales, sums[n][r]);
+        if constexpr (has_shift)
+          sums[n][r] = _mm512_fmadd_ps(shifts[n], _mm512_load_ps(inputs.lane_sums), sums[n][r]);
+      }
     }
   }
 };
@@ -191,9 +243,7 @@ struct Outputs {
   bool accumulate;
 
   void store(std::int64_t row, std::int64_t o, float sum) const {
-    Out& to = out[row * ldout + o];
-    if (bias) sum += bias[o];
-    to = Out(accumulate ? static_cast<float>(to) + sum : sum);
+    store_outputs(out + row * ldout + o, 1, Pack<1>(bias ? sum + bias[o] : sum), accumulate);
   }
 };
 
@@ -230,11 +280,15 @@ void run(ExecContext& exec, const QuantizedLinearArgs& args) {
   const std::int64_t blocks = shape.in_features / Block::features, all_blocks = shape.rows * blocks;
   auto* const inputs = exec.workspace().take<Block>(all_blocks);
   const int middle = args.weight_shift ? 0 : static_cast<int>(middle_code(bits));
-  constexpr std::int64_t blocks_worth_a_thread = 32;
+  constexpr std::int64_t blocks_worth_a_thread = 128;
   const std::int64_t parts = (all_blocks + blocks_worth_a_thread - 1) / blocks_worth_a_thread;
   for_ranges_on_host(parts, [&](std::int64_t begin, std::int64_t end) {
-    prepare<T>(args, inputs, begin * blocks_worth_a_thread, std::min(all_blocks, end * blocks_worth_a_thread),
-               middle);
+    begin *= blocks_worth_a_thread;
+    end = std::min(all_blocks, end * blocks_worth_a_thread);
+    if (args.weight_shift)
+      prepare<T, true>(args, inputs, begin, end, middle);
+    else
+      prepare<T, false>(args, inputs, begin, end, middle);
   });
 
   const std::int64_t groups = args.weight_scale.extent(1);

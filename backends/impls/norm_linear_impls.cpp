@@ -2,6 +2,7 @@
 
 #include "backends/cuda/norm_linear_cuda.hpp"
 #include "ops/norm_linear/norm_linear_impl.hpp"
+#include "ops/norm_linear/norm_linear_kokkos.hpp"
 
 namespace ophis {
 
@@ -10,6 +11,7 @@ std::span<const Implementation<NormLinearArgs>> norm_linear_impls() {
 #if OPHIS_HAS_CUDA
     Implementation<NormLinearArgs>{"cuda_gemv", norm_linear_cuda::why_not, norm_linear_cuda::run, true},
 #endif
+        Implementation<NormLinearArgs>{"fused", norm_linear_kokkos::why_not, norm_linear_kokkos::run, true},
         Implementation<NormLinearArgs>{"kokkos", takes_everything, norm_linear_composed, true},
   };
   return list;

@@ -215,25 +215,32 @@ inline void forward(ExecContext& exec, const CausalConv1dArgs& args) {
   write_final_states(exec, args);
 }
 
-inline void update(ExecContext& exec, const CausalConv1dUpdateArgs& args) {
-  const Workspace::Scope scope(exec.workspace());
-  const std::int64_t batch = args.x.extent(0), dim = args.x.extent(1);
+/// The kernel of a step. Dense parameters go to the workspace.
+template <class T, int W>
+Update<T, W> make_update(ExecContext& exec, const CausalConv1dUpdateArgs& args) {
+  const std::int64_t dim = args.x.extent(1);
   const Tensor weight = as_dense_float32(exec, args.weight.transpose(0, 1));
   const Tensor bias = as_dense_float32(exec, args.bias);
+  return {Strided<T, 2>(args.x),
+          Strided<T, 2>(args.out),
+          Strided<T, 3>(args.conv_state),
+          weight.data<float>(),
+          bias ? bias.data<float>() : nullptr,
+          dim,
+          args.weight.extent(1),
+          args.conv_state.extent(2),
+          (dim + W - 1) / W,
+          args.activation};
+}
+
+inline void update(ExecContext& exec, const CausalConv1dUpdateArgs& args) {
+  const Workspace::Scope scope(exec.workspace());
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
     with_exec_space(exec, [&](const auto& space) {
       constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
-      const Update<T, W> kernel{Strided<T, 2>(args.x),
-                                Strided<T, 2>(args.out),
-                                Strided<T, 3>(args.conv_state),
-                                weight.data<float>(),
-                                bias ? bias.data<float>() : nullptr,
-                                dim,
-                                args.weight.extent(1),
-                                args.conv_state.extent(2),
-                                (dim + W - 1) / W,
-                                args.activation};
-      for_each_element(space, "ophis::causal_conv1d_update", batch * kernel.channel_blocks, kernel);
+      const Update<T, W> kernel = make_update<T, W>(exec, args);
+      for_each_element(space, "ophis::causal_conv1d_update", args.x.extent(0) * kernel.channel_blocks,
+                       kernel);
     });
   });
 }

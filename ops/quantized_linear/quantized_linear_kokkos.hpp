@@ -212,22 +212,18 @@ struct Dots {
     for (int j = 0; j < N; ++j) {
       for (int i = 0; i < R; ++i) {
         const float sum = reduce_add(sums[j][i]) + (bias ? bias[o + j] : 0.0f);
-        store_output((r + i) * shape.ldout + o + j, sum);
+        store_output((r + i) * shape.ldout + o + j, Pack<1>(sum));
       }
     }
   }
 
-  KOKKOS_FUNCTION void store_output(std::int64_t at, float value) const {
+  KOKKOS_FUNCTION void store_output(std::int64_t at, Pack<1> sum) const {
     if (out_dtype == DType::bfloat16)
-      add(static_cast<bfloat16*>(out) + at, value);
+      store_outputs(static_cast<bfloat16*>(out) + at, 1, sum, accumulate);
     else if (out_dtype == DType::float16)
-      add(static_cast<float16*>(out) + at, value);
+      store_outputs(static_cast<float16*>(out) + at, 1, sum, accumulate);
     else
-      add(static_cast<float*>(out) + at, value);
-  }
-  template <class Out>
-  KOKKOS_FUNCTION void add(Out* to, float value) const {
-    *to = Out(accumulate ? static_cast<float>(*to) + value : value);
+      store_outputs(static_cast<float*>(out) + at, 1, sum, accumulate);
   }
 };
 

@@ -33,7 +33,7 @@ struct Input {
 
 /// One item: one group of one row. The statistics come from passes that only read; the last pass computes its
 /// input again and writes, so that outputs may be the memory of inputs.
-template <class T, int W, Center center>
+template <class T, int W, Center center, class Out = T>
 struct Normalize {
   RowShape shape;
   Rows x, residual, z, residual_out, out;
@@ -85,37 +85,43 @@ struct Normalize {
       if (gate) y *= silu(gate.load<T, W>(c, count));
       if (sum_row && residual_out_float32) sum_row.store<float>(c, count, sum);
       if (sum_row && !residual_out_float32) sum_row.store<T>(c, count, sum);
-      out_row.store<T>(c, count, y);
+      out_row.store<Out>(c, count, y);
     }
   }
 };
 
-template <Center center>
-void run(ExecContext& exec, const char* label, const RmsNormArgs& args) {
-  const Workspace::Scope scope(exec.workspace());
+/// The kernel of a call, whose outputs are Out. Dense parameters go to the workspace.
+template <class T, int W, Center center, class Out = T>
+Normalize<T, W, center, Out> make_kernel(ExecContext& exec, const RmsNormArgs& args) {
   const Tensor weight = as_dense_float32(exec, args.weight);
   const Tensor bias = as_dense_float32(exec, args.bias);
   const RowShape shape(args.x.shape());
   const std::int64_t group = args.group_size ? args.group_size : shape.length();
+  return {shape,
+          Rows(args.x),
+          Rows(args.residual),
+          Rows(args.z),
+          Rows(args.residual_out),
+          Rows(args.out),
+          weight ? weight.data<float>() : nullptr,
+          bias ? bias.data<float>() : nullptr,
+          group,
+          shape.length() / group,
+          static_cast<float>(args.eps),
+          args.x.dtype() == DType::float32,
+          args.residual.dtype() == DType::float32,
+          args.residual_out.dtype() == DType::float32,
+          args.norm_before_gate};
+}
+
+template <Center center>
+void run(ExecContext& exec, const char* label, const RmsNormArgs& args) {
+  const Workspace::Scope scope(exec.workspace());
   dispatch_compute_dtype(args.out.dtype(), [&]<class T>(std::type_identity<T>) {
     with_exec_space(exec, [&](const auto& space) {
       constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
-      const Normalize<T, W, center> kernel{shape,
-                                           Rows(args.x),
-                                           Rows(args.residual),
-                                           Rows(args.z),
-                                           Rows(args.residual_out),
-                                           Rows(args.out),
-                                           weight ? weight.data<float>() : nullptr,
-                                           bias ? bias.data<float>() : nullptr,
-                                           group,
-                                           shape.length() / group,
-                                           static_cast<float>(args.eps),
-                                           args.x.dtype() == DType::float32,
-                                           args.residual.dtype() == DType::float32,
-                                           args.residual_out.dtype() == DType::float32,
-                                           args.norm_before_gate};
-      for_each_element(space, label, shape.rows() * kernel.groups, kernel);
+      const auto kernel = make_kernel<T, W, center>(exec, args);
+      for_each_element(space, label, kernel.shape.rows() * kernel.groups, kernel);
     });
   });
 }

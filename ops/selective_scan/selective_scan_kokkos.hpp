@@ -10,6 +10,7 @@
 #include "ops/common/sequences.hpp"
 #include "ops/common/state_dtype.hpp"
 #include "ops/common/strided.hpp"
+#include "ops/linear/linear_kokkos.hpp"
 
 namespace ophis::selective_scan_kokkos {
 
@@ -265,11 +266,13 @@ struct Scan {
 /// The lanes of a pack run along the axis of the state that is dense in memory.
 enum class Lanes { states, channels };
 
-/// One item: one step of W channels of one row.
+/// One item: one step of some blocks of channels of one row.
 template <class T, class S, int W, Lanes lanes>
 struct Update {
   Strided<S, 3> state;
   Strided<T, 2> x, dt, z, out;
+  Strided<T, 2> dt_weight;  // (dim, dt_rank), its last axis dense, or none
+  std::int64_t dt_rank;
   const float* A;  // (dim, dstate)
   Coefficient<T, 3> B, C;
   const float *D, *dt_bias;  // (dim), or nullptr
@@ -277,35 +280,75 @@ struct Update {
   std::int64_t dstate;
   bool dt_softplus;
 
+  /// Several, because what follows one another in one block takes long, but blocks do not wait for each
+  /// other.
+  static constexpr int blocks_per_item = W == 1 ? 1 : 4;
   /// Far enough ahead that memory answers in time.
   static constexpr std::int64_t channels_ahead = 64;
 
+  KOKKOS_FUNCTION std::int64_t items_per_row() const {
+    return (blocks.count() + blocks_per_item - 1) / blocks_per_item;
+  }
+
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    const std::int64_t block = item % blocks.count(), b = item / blocks.count();
+    const std::int64_t first = item % items_per_row() * blocks_per_item, b = item / items_per_row();
+    const int count = static_cast<int>(Kokkos::min<std::int64_t>(blocks_per_item, blocks.count() - first));
+    Pack<W> step[blocks_per_item], y[blocks_per_item];
+    for (int k = 0; k < count; ++k) step[k] = time_step(b, first + k);
+    for (int k = 0; k < count; ++k) y[k] = advance(b, first + k, step[k]);
+    for (int k = 0; k < count; ++k) finish(b, first + k, y[k]);
+  }
+
+  /// The step sizes of a block's channels.
+  KOKKOS_FUNCTION Pack<W> time_step(std::int64_t b, std::int64_t block) const {
     const std::int64_t channel = blocks.first_channel(block);
     const int count = blocks.channels(block);
-    const Pack<W> u = load<W>(x.at(b, channel), x.stride(1), count);
-    const Pack<W> step =
-        step_size(load<W>(dt.at(b, channel), dt.stride(1), count), dt_bias, channel, count, dt_softplus);
-    const Pack<W> input = step * u, log2_step = step * Pack<W>(log2_e);
-    Pack<W> y = D ? load<W>(D + channel, 1, count) * u : Pack<W>(0.0f);
-    if constexpr (lanes == Lanes::channels) {
-      for (std::int64_t n = 0; n < dstate; ++n) y += advance(b, channel, n, count, log2_step, input);
+    Pack<W> delta;
+    if (dt_weight) {
+      Pack<W> rows[W];
+      for (int lane = 0; lane < W; ++lane) {
+        rows[lane] = lane < count ? linear_kokkos::dot<W>(dt.at(b), dt_weight.at(channel + lane), dt_rank)
+                                  : Pack<W>(0.0f);
+      }
+      delta = reduce_add_rows(rows);
     } else {
-      float sums[W] = {};
-      for (int lane = 0; lane < count; ++lane) {
+      delta = load<W>(dt.at(b, channel), dt.stride(1), count);
+    }
+    return step_size(delta, dt_bias, channel, count, dt_softplus);
+  }
+
+  /// Advances the states of a block's channels; returns C h.
+  KOKKOS_FUNCTION Pack<W> advance(std::int64_t b, std::int64_t block, Pack<W> step) const {
+    const std::int64_t channel = blocks.first_channel(block);
+    const int count = blocks.channels(block);
+    const Pack<W> input = step * load<W>(x.at(b, channel), x.stride(1), count);
+    const Pack<W> log2_step = step * Pack<W>(log2_e);
+    if constexpr (lanes == Lanes::channels) {
+      Pack<W> y(0.0f);
+      for (std::int64_t n = 0; n < dstate; ++n) y += advance(b, channel, n, count, log2_step, input);
+      return y;
+    } else {
+      Pack<W> sums[W];
+      for (int lane = 0; lane < W; ++lane) {
+        sums[lane] = Pack<W>(0.0f);
+        if (lane >= count) continue;
         prefetch<W>(A + (channel + lane + channels_ahead) * dstate);
         prefetch<W>(state.at(b, channel + lane + channels_ahead));
-        Pack<W> sum(0.0f);
         for (std::int64_t n = 0; n < dstate; n += W) {
           const int tail = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
-          sum +=
+          sums[lane] +=
               advance(b, channel + lane, n, tail, Pack<W>(log2_step.lane(lane)), Pack<W>(input.lane(lane)));
         }
-        sums[lane] = reduce_add(sum);
       }
-      y += load<W>(sums);
+      return reduce_add_rows(sums);
     }
+  }
+
+  /// Adds the skip connection, gates and writes a block's outputs.
+  KOKKOS_FUNCTION void finish(std::int64_t b, std::int64_t block, Pack<W> y) const {
+    const std::int64_t channel = blocks.first_channel(block);
+    const int count = blocks.channels(block);
+    if (D) y = fma(load<W>(D + channel, 1, count), load<W>(x.at(b, channel), x.stride(1), count), y);
     if (z) y *= silu(load<W>(z.at(b, channel), z.stride(1), count));
     store(out.at(b, channel), out.stride(1), count, y);
   }
@@ -401,6 +444,8 @@ void run_update(ExecContext& exec, const Space& space, const SelectiveStateUpdat
       Strided<T, 2>(args.dt),
       Strided<T, 2>(args.z),
       Strided<T, 2>(args.out),
+      Strided<T, 2>(args.dt_weight),
+      args.dt_weight ? args.dt_weight.extent(1) : 0,
       as_dense_float32(exec, args.A).data<float>(),
       B,
       C,
@@ -409,13 +454,15 @@ void run_update(ExecContext& exec, const Space& space, const SelectiveStateUpdat
       ChannelBlocks<W>(dim, std::gcd(B.channels_per_group, C.channels_per_group)),
       args.A.extent(1),
       args.dt_softplus};
-  for_each_element(space, "ophis::selective_state_update", args.x.extent(0) * kernel.blocks.count(), kernel);
+  for_each_element(space, "ophis::selective_state_update", args.x.extent(0) * kernel.items_per_row(), kernel);
 }
 
 inline void update(ExecContext& exec, const SelectiveStateUpdateArgs& args) {
   if (args.x.count() == 0) return;
   const Workspace::Scope scope(exec.workspace());
-  if (args.dt_weight) {
+  const bool projects_few = exec.device().type == DeviceType::cpu && args.x.extent(0) <= linear_few_rows &&
+                            args.dt_weight && args.dt.stride(1) == 1 && args.dt_weight.stride(1) == 1;
+  if (args.dt_weight && !projects_few) {
     SelectiveStateUpdateArgs projected = args;
     projected.dt = exec.workspace().take_tensor(args.x.dtype(), args.x.shape());
     projected.dt_weight = Tensor();

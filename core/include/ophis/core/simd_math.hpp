@@ -2,6 +2,8 @@
 // exp2 is the cheaper one for decays.
 #pragma once
 
+#include <utility>
+
 #include "ophis/core/simd.hpp"
 
 namespace ophis {
@@ -148,6 +150,37 @@ OPHIS_INLINE_FUNCTION Pack<W> normal_cdf(Pack<W> x) {
   p = fma(p, t, P(0.1196867165f));
   const P tail = exp(a * a * P(-0.5f)) * (p * t);
   return P(x.v < 0.0f ? tail.v : (P(1.0f) - tail).v);
+}
+
+namespace detail {
+
+/// a0 + a1, a2 + a3, ..., b0 + b1, ...
+template <int W, int... i>
+OPHIS_INLINE_FUNCTION Pack<W> add_neighbours(Pack<W> a, Pack<W> b, std::integer_sequence<int, i...>) {
+  using Floats = typename Pack<W>::Floats;
+  const Floats even{(2 * i < W ? a : b).v[2 * i % W]...};
+  const Floats odd{(2 * i < W ? a : b).v[(2 * i + 1) % W]...};
+  return Pack<W>(even + odd);
+}
+
+template <int W, int count>
+OPHIS_INLINE_FUNCTION Pack<W> add_rows(const Pack<W>* rows) {
+  if constexpr (count == 1)
+    return rows[0];
+  else
+    return add_neighbours(add_rows<W, count / 2>(rows), add_rows<W, count / 2>(rows + count / 2),
+                          std::make_integer_sequence<int, W>{});
+}
+
+}  // namespace detail
+
+/// Lane i is the sum of all lanes of rows[i]: W sums for a third of what they take one by one.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> reduce_add_rows(const Pack<W> (&rows)[W]) {
+  if constexpr (detail::is_scalar<W>)
+    return rows[0];
+  else
+    return detail::add_rows<W, W>(rows);
 }
 
 }  // namespace ophis
