@@ -1,6 +1,6 @@
 // A product is described, and its algorithm looked for, once per shape, dtype and alignment; the descriptions
-// are kept. Arithmetic is float32: no TF32. The libraries add a bias of the output's dtype; with any other
-// the product is made in float32 and rounded afterwards.
+// are kept. Arithmetic is float32: no TF32. With a bias the product is made in float32 and rounded afterwards:
+// cuBLASLt knows a bias of the output's dtype only, and went wrong with small products of 16-bit ones.
 #include "backends/gpu/linear_blaslt.hpp"
 
 #include <algorithm>
@@ -145,7 +145,7 @@ Library& library() {
   return the;
 }
 
-/// The product of args whose bias, if any, is dense and of the output's dtype.
+/// The product of args whose bias, if any, is dense float32, as then is the output.
 void multiply(ExecContext& exec, const LinearArgs& args) {
   const Key key{exec.device().index,
                 linear_shape(args),
@@ -178,8 +178,7 @@ const char* why_not(Device device, const LinearArgs& args) {
 void run(ExecContext& exec, const LinearArgs& args) {
   gpu::stream(exec);  // makes the device current
   const Workspace::Scope scope(exec.workspace());
-  if (!args.bias || (args.bias.dtype() == args.out.dtype() && args.bias.is_contiguous()))
-    return multiply(exec, args);
+  if (!args.bias) return multiply(exec, args);
   LinearArgs in_float32 = args;
   in_float32.bias = as_dense_float32(exec, args.bias);
   if (args.out.dtype() == DType::float32) return multiply(exec, in_float32);
