@@ -201,12 +201,13 @@ struct PlainInput {
 };
 
 /// Stores the outputs. In general an Output has a Writer for an output that a lane will store, which reads
-/// early, once the kernel before has ended, what it needs besides the sum.
+/// early, once the kernel before has ended, what it needs besides the sum; prefetch() may be called before.
 template <class T>
 struct PlainOutput {
   struct Writer {
     float old;
 
+    __device__ static void prefetch(const Product<T>&, const PlainOutput&, int, int) {}
     __device__ void read(const Product<T>& p, const PlainOutput&, int row, int o) { old = p.old(row, o); }
     __device__ void store(const Product<T>& p, const PlainOutput&, int row, int o, float value) const {
       p.store(row, o, value + old);
@@ -232,15 +233,20 @@ __global__ void __launch_bounds__(block_threads, Weight::blocks_abreast)
   Lane lane(p, weight);
   lane.load({out, 0, true});
   typename Input::template Reader<rows> x(p, input, memory);
+  using Writer = typename Output::Writer;
+  const auto stored = [&](int i) {
+    return lane.stores_it(i) && out + lane.out_of(i) < p.out_features && lane.row_of(i) < p.rows;
+  };
+#pragma unroll
+  for (int i = 0; i < Lane::stores; ++i) {
+    if (stored(i)) Writer::prefetch(p, output, lane.row_of(i), out + lane.out_of(i));
+  }
   if (p.weight_is_constant) wait_for_previous_kernel();
   x.load();
 
   Next next{out, 0, true};
   for (int turn = 0; out - group_out < p.out_features; out += step, turn ^= 1) {
-    typename Output::Writer writers[Lane::stores];
-    const auto stored = [&](int i) {
-      return lane.stores_it(i) && out + lane.out_of(i) < p.out_features && lane.row_of(i) < p.rows;
-    };
+    Writer writers[Lane::stores];
 #pragma unroll
     for (int i = 0; i < Lane::stores; ++i) {
       if (stored(i)) writers[i].read(p, output, lane.row_of(i), out + lane.out_of(i));

@@ -30,21 +30,33 @@ __device__ inline void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
+/// The blocks of a kernel; on compute capability 9.0 and up, `cluster` blocks in a row along x may read each
+/// other's shared memory.
+struct Grid {
+  dim3 blocks;
+  unsigned cluster = 1;
+
+  Grid(dim3 blocks, unsigned cluster = 1) : blocks(blocks), cluster(cluster) {}
+};
+
 /// Queues a kernel that calls wait_for_previous_kernel() in every thread, before it writes anything and
 /// before it reads what the kernel before it writes.
 template <class... Parameters, class... Arguments>
-void launch_overlapped(const char* name, ExecContext& exec, void (*kernel)(Parameters...), dim3 grid,
+void launch_overlapped(const char* name, ExecContext& exec, void (*kernel)(Parameters...), const Grid& grid,
                        dim3 block, std::size_t shared_bytes, const Arguments&... arguments) {
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {grid.cluster, 1, 1};
+  const bool has_both = properties(exec.device()).compute_capability >= 90;
   cudaLaunchConfig_t config{};
-  config.gridDim = grid;
+  config.gridDim = grid.blocks;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream(exec);
-  config.attrs = &overlap;
-  config.numAttrs = properties(exec.device()).compute_capability >= 90 ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = !has_both ? 0 : grid.cluster > 1 ? 2 : 1;
   check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name);
 }
 

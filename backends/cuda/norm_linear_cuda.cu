@@ -3,6 +3,7 @@
 #include "backends/cuda/norm_linear_cuda.hpp"
 
 #include "backends/cuda/gemv_codes.cuh"
+#include "backends/cuda/gemv_tensor.cuh"
 #include "ops/common/dense.hpp"
 
 namespace ophis::norm_linear_cuda {
@@ -35,6 +36,16 @@ struct ConvOutput {
     T inputs[max_width - 1];
     float weights[max_width], bias;
 
+    __device__ static void prefetch(const Product<T>&, const ConvOutput& conv, int row, int out) {
+      if (out < conv.begin || out >= conv.end) return;
+      const int channel = out - conv.begin;
+#pragma unroll
+      for (int k = 0; k + 1 < max_width; ++k) {
+        if (k + 1 < conv.width) cuda::prefetch(conv.state_at(row, channel, k));
+      }
+      cuda::prefetch(conv.weight + channel * conv.weight_strides[0]);
+      if (conv.bias) cuda::prefetch(conv.bias + channel);
+    }
     __device__ void read(const Product<T>&, const ConvOutput& conv, int row, int out) {
       convolves = out >= conv.begin && out < conv.end;
       if (!convolves) return;
@@ -95,6 +106,12 @@ void with_output(ExecContext& exec, const NormLinearArgs& args, const F& f) {
   f(make_conv<T>(args, as_dense_float32(exec, args.conv_bias)));
 }
 
+/// What a thread reads at once of a row with a norm, in fours.
+template <class Weight>
+inline constexpr int staged_fours = 5;
+template <class T>
+inline constexpr int staged_fours<gemv::TensorWeight<T>> = 2;  // all, in few registers
+
 /// The product of rows that become Columns, with the norm, if it takes that along. Rows of float16 might
 /// overflow without the root.
 template <class T, class Weight, class Columns, class... Capacities>
@@ -103,7 +120,7 @@ bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<
   if constexpr (std::is_same_v<Columns, gemv::DenseColumns<float16>>) {
     return false;
   } else {
-    using Input = gemv::StagedInput<T, Columns>;
+    using Input = gemv::StagedInput<T, Columns, staged_fours<Weight>>;
     const std::int64_t bytes = Input::shared_bytes(product.rows, product.in_features);
     if (!takes_norm_along(args, product.rows, bytes)) return false;
     const Input input{columns, args.x.raw(), args.norm_weight.data<float>(), static_cast<float>(args.eps),
@@ -119,15 +136,19 @@ bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<
 template <class T>
 void run_dense(ExecContext& exec, const NormLinearArgs& args) {
   const LinearArgs linear = linear_of(args, args.x);
-  const gemv::DenseWeight<T> weight = gemv::make_weight<T>(linear);
-  if (run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight, gemv::DenseColumns<T>{},
-                       std::integer_sequence<int, 1, 2, norm_rows>{}))
-    return;
-  const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
-  rms_norm(exec, norm_of(args, normed));
-  with_output<T>(exec, args, [&](const auto& output) {
-    gemv::launch("norm_linear", exec, gemv::make_product<T>(linear_of(args, normed)), weight,
-                 gemv::PlainInput<T>{}, output);
+  gemv::with_dense_weight<T>(exec, linear, [&]<class Weight>(const Weight& weight) {
+    using Capacities =
+        std::conditional_t<std::is_same_v<Weight, gemv::DenseWeight<T>>,
+                           std::integer_sequence<int, 1, 2, norm_rows>, typename Weight::Capacities>;
+    if (run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight, gemv::DenseColumns<T>{},
+                         Capacities{}))
+      return;
+    const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
+    rms_norm(exec, norm_of(args, normed));
+    with_output<T>(exec, args, [&](const auto& output) {
+      gemv::launch("norm_linear", exec, gemv::make_product<T>(linear_of(args, normed)), weight,
+                   gemv::PlainInput<T>{}, output);
+    });
   });
 }
 

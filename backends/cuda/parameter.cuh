@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backends/cuda/device_functions.cuh"
+#include "backends/cuda/launch.cuh"
 #include "ophis/core/tensor.hpp"
 
 namespace ophis::cuda {
@@ -22,6 +23,11 @@ struct Parameter {
     if (dtype == DType::float32) return static_cast<const float*>(data)[offset];
     if (dtype == DType::bfloat16) return to_float(static_cast<const bfloat16*>(data)[offset]);
     return to_float(static_cast<const float16*>(data)[offset]);
+  }
+  /// Asks for the cache line of an element along the first axis.
+  __device__ void prefetch(std::int64_t i) const {
+    const auto bytes = i * strides[0] * (dtype == DType::float32 ? 4 : 2);
+    if (data) cuda::prefetch(static_cast<const char*>(data) + bytes);
   }
 };
 

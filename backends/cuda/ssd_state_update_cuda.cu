@@ -50,6 +50,20 @@ __global__ void __launch_bounds__(threads, blocks_abreast)
   S* const states = static_cast<S*>(p.state) + b * p.state_strides[0] + head * p.state_strides[1] + lane * 4;
   const T* const x = static_cast<const T*>(p.x) + b * p.x_strides[0] + head * p.x_strides[1];
   float input[rows];
+  // What is read later is on its way to the second-level cache while the kernel before still runs.
+  cuda::start_next_kernel();
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    const int row = first + r * rows_abreast;
+    if (row >= p.headdim) continue;
+#pragma unroll
+    for (int v = 0; v < vectors; ++v) cuda::prefetch(states + row * p.state_strides[2] + v * lanes * 4);
+  }
+  if (thread == 0) {
+    p.A.prefetch(head);
+    p.dt_bias.prefetch(head);
+    p.D.prefetch(head);
+  }
   cuda::wait_for_previous_kernel();
 #pragma unroll
   for (int r = 0; r < rows; ++r) {

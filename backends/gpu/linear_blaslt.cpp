@@ -1,5 +1,6 @@
 // A product is described, and its algorithm looked for, once per shape, dtype and alignment; the descriptions
-// are kept. Arithmetic is float32: no TF32.
+// are kept. Arithmetic is float32: no TF32. With a bias the product is made in float32 and rounded afterwards:
+// cuBLASLt knows a bias of the output's dtype only, and went wrong with small products of 16-bit ones.
 #include "backends/gpu/linear_blaslt.hpp"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <tuple>
 
 #include "backends/gpu/blaslt.hpp"
+#include "ops/common/dense.hpp"
 
 namespace ophis::linear_blaslt {
 namespace {
@@ -45,7 +47,7 @@ struct Key {
   LinearShape shape;
   DType dtype, out_dtype;
   bool bias;
-  std::uint32_t alignment[3];  // of weight, x and out
+  std::uint32_t alignment[3];  // of weight, x, and out and the bias
 
   auto tied() const {
     return std::tie(device, shape.rows, shape.in_features, shape.out_features, shape.ldx, shape.ldw,
@@ -97,7 +99,6 @@ class Product {
       const void* const bias = args.bias.raw();
       set(blaslt::desc_bias_pointer, bias);
     }
-    const Workspace::Scope scope(exec.workspace());
     void* const workspace = exec.workspace().take<char>(static_cast<std::int64_t>(workspace_bytes));
     const float one = 1.0f, old = args.accumulate ? 1.0f : 0.0f;
     check(blaslt::matmul(handle, m_operation, &one, args.weight.raw(), m_weight, args.x.raw(), m_x, &old,
@@ -144,13 +145,28 @@ Library& library() {
   return the;
 }
 
+/// The product of args whose bias, if any, is dense float32, as then is the output.
+void multiply(ExecContext& exec, const LinearArgs& args) {
+  const Key key{exec.device().index,
+                linear_shape(args),
+                args.x.dtype(),
+                args.out.dtype(),
+                static_cast<bool>(args.bias),
+                {alignment_of(args.weight.raw()), alignment_of(args.x.raw()),
+                 std::min(alignment_of(args.out.raw()), alignment_of(args.bias.raw()))}};
+  Library& all = library();
+  const std::lock_guard lock(all.mutex);
+  blaslt::Handle& handle = all.handles[key.device];
+  if (handle == nullptr) check(blaslt::create(&handle), "starting");
+  auto found = all.products.find(key);
+  if (found == all.products.end()) found = all.products.try_emplace(key, handle, key).first;
+  found->second.run(handle, exec, args);
+}
+
 }  // namespace
 
 const char* why_not(Device device, const LinearArgs& args) {
   if (device.type != blaslt::device_type) return "it runs on GPUs only";
-  if (args.bias && (args.out.dtype() != DType::float32 || args.bias.dtype() != DType::float32 ||
-                    !args.bias.is_contiguous()))
-    return "it adds a bias to a float32 output only, and a dense float32 one";
   if (args.weight.extent(1) == 0) return "there is nothing to multiply";
   const LinearShape shape = linear_shape(args);
   constexpr std::int64_t limit = std::int64_t{1} << 31;
@@ -161,19 +177,15 @@ const char* why_not(Device device, const LinearArgs& args) {
 
 void run(ExecContext& exec, const LinearArgs& args) {
   gpu::stream(exec);  // makes the device current
-  const Key key{exec.device().index,
-                linear_shape(args),
-                args.x.dtype(),
-                args.out.dtype(),
-                static_cast<bool>(args.bias),
-                {alignment_of(args.weight.raw()), alignment_of(args.x.raw()), alignment_of(args.out.raw())}};
-  Library& all = library();
-  const std::lock_guard lock(all.mutex);
-  blaslt::Handle& handle = all.handles[key.device];
-  if (handle == nullptr) check(blaslt::create(&handle), "starting");
-  auto found = all.products.find(key);
-  if (found == all.products.end()) found = all.products.try_emplace(key, handle, key).first;
-  found->second.run(handle, exec, args);
+  const Workspace::Scope scope(exec.workspace());
+  if (!args.bias) return multiply(exec, args);
+  LinearArgs in_float32 = args;
+  in_float32.bias = as_dense_float32(exec, args.bias);
+  if (args.out.dtype() == DType::float32) return multiply(exec, in_float32);
+  in_float32.out = args.accumulate ? as_dense_float32(exec, args.out)
+                                   : exec.workspace().take_tensor(DType::float32, args.out.shape());
+  multiply(exec, in_float32);
+  from_dense_float32(exec, in_float32.out, args.out);
 }
 
 }  // namespace ophis::linear_blaslt

@@ -90,19 +90,13 @@ class OpCase final : public Case {
   }
 
   Work prepare(ExecContext& exec, DType dtype) const override {
-    const auto pool = std::make_shared<parity::TensorPool>(2);
+    const auto pool = std::make_shared<parity::TensorPool>(2, exec);
     const Configuration<Args> made = m_make(*pool, dtype, m_full);
     Work work{made.bytes, made.flops, {}, {}};
     for (const Implementation<Args>& impl : m_op.implementations()) {
       if (impl.why_not(exec.device(), made.args) == nullptr) work.implementations.emplace_back(impl.name);
     }
-    Args args = made.args;
-    if (exec.device() != Device::cpu()) {
-      for (Tensor Args::*const tensor : parity::tensors_of<Args>()) {
-        if (args.*tensor) args.*tensor = pool->clone(exec, args.*tensor, exec.device());
-      }
-    }
-    work.run = [pool, op = m_op, args](ExecContext& on, const std::string& impl) {
+    work.run = [pool, op = m_op, args = made.args](ExecContext& on, const std::string& impl) {
       const ScopedImplementation forced(op.name, impl);
       op.run(on, args);
     };

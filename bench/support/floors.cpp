@@ -169,12 +169,11 @@ void CacheFlusher::flush() {
 }
 
 double measure_gemm(ExecContext& exec, DType dtype, const GemmShape& shape) {
-  parity::TensorPool pool(3);
-  const auto there = [&](const Tensor& tensor) { return pool.clone(exec, tensor, exec.device()); };
+  parity::TensorPool pool(3, exec);
   LinearArgs args;
-  args.x = there(pool.uniform(dtype, {shape.rows, shape.in}, -1, 1));
-  args.weight = there(pool.uniform(dtype, {shape.out, shape.in}, -1, 1));
-  args.out = there(pool.poisoned(dtype, {shape.rows, shape.out}));
+  args.x = pool.uniform(dtype, {shape.rows, shape.in}, -1, 1);
+  args.weight = pool.uniform(dtype, {shape.out, shape.in}, -1, 1);
+  args.out = pool.poisoned(dtype, {shape.rows, shape.out});
   const auto work = [&] { linear(exec, args); };
   return 2e-9 * static_cast<double>(shape.rows * shape.in * shape.out) / best_seconds(exec, work);
 }

@@ -240,8 +240,18 @@ void LanguageModel::step(ExecContext& exec, const Tensor& ids, ModelCache& cache
                                               : StepInput{normed, {}};
     layer.block->step(exec, input, residual, cache.m_layers[i]);
   }
-  Pass::normalise(m_config, exec, m_layers.back(), residual, {}, {}, normed);
-  project(exec, normed, m_head, {}, logits, true);
+  if (m_config.rms_norm && !m_head.is_quantized()) {
+    NormLinearArgs head;
+    head.x = residual;
+    head.norm_weight = m_layers.back().norm.tensor;
+    head.eps = m_config.norm_epsilon;
+    set_weight(head, m_head);
+    head.out = logits;
+    norm_linear(exec, head);
+  } else {
+    Pass::normalise(m_config, exec, m_layers.back(), residual, {}, {}, normed);
+    project(exec, normed, m_head, {}, logits, true);
+  }
   ++cache.m_seqlen;
 }
 

@@ -10,25 +10,32 @@ std::vector<Tensor LinearArgs::*> tensors_of() {
 
 namespace {
 
+enum class Bias { none, float32, same };  ///< of the same dtype as the other inputs
+
 struct Case {
   const char* name;
   std::int64_t rows, in_features, out_features;
-  bool bias, float32_out, accumulate;
+  Bias bias;
+  bool float32_out, accumulate;
   std::int64_t padding;  ///< unused elements after each row of x, weight and out
 };
 
 const Case cases[] = {
-    {"1 x 1 -> 1", 1, 1, 1, true, false, false, 0},
-    {"1 x 63 -> 65", 1, 63, 65, false, false, false, 0},
-    {"4 x 64 -> 33", 4, 64, 33, true, true, false, 0},
-    {"5 x 65 -> 17", 5, 65, 17, true, false, false, 3},
-    {"17 x 100 -> 40", 17, 100, 40, false, true, false, 8},
-    {"63 x 48 -> 1000", 63, 48, 1000, true, false, false, 0},
-    {"130 x 1000 -> 70", 130, 1000, 70, true, false, false, 1},
-    {"1 x 72 -> 40, added", 1, 72, 40, false, true, true, 0},
-    {"3 x 800 -> 25, added", 3, 800, 25, true, false, true, 8},
-    {"18 x 64 -> 48, added", 18, 64, 48, false, true, true, 8},
-    {"40 x 63 -> 33, added", 40, 63, 33, true, false, true, 1},
+    {"1 x 1 -> 1", 1, 1, 1, Bias::float32, false, false, 0},
+    {"1 x 63 -> 65", 1, 63, 65, Bias::none, false, false, 0},
+    {"4 x 64 -> 33", 4, 64, 33, Bias::float32, true, false, 0},
+    {"5 x 65 -> 17", 5, 65, 17, Bias::float32, false, false, 3},
+    {"17 x 100 -> 40", 17, 100, 40, Bias::none, true, false, 8},
+    {"63 x 48 -> 1000", 63, 48, 1000, Bias::float32, false, false, 0},
+    {"130 x 1000 -> 70", 130, 1000, 70, Bias::float32, false, false, 1},
+    {"1 x 72 -> 40, added", 1, 72, 40, Bias::none, true, true, 0},
+    {"3 x 800 -> 25, added", 3, 800, 25, Bias::float32, false, true, 8},
+    {"18 x 64 -> 48, added", 18, 64, 48, Bias::none, true, true, 8},
+    {"40 x 63 -> 33, added", 40, 63, 33, Bias::float32, false, true, 1},
+    {"21 x 63 -> 33, bias of the dtype", 21, 63, 33, Bias::same, false, false, 0},
+    {"64 x 96 -> 72, bias of the dtype", 64, 96, 72, Bias::same, false, false, 8},
+    {"19 x 80 -> 40, bias of the dtype, float32 out", 19, 80, 40, Bias::same, true, false, 0},
+    {"33 x 64 -> 48, bias of the dtype, added", 33, 64, 48, Bias::same, false, true, 0},
 };
 
 }  // namespace
@@ -41,7 +48,10 @@ void check_linear(ExecContext& exec, const Report& report) {
       const Layout layout{{}, c.padding};
       args.x = pool.uniform(dtype, {c.rows, c.in_features}, -1, 1, layout);
       args.weight = pool.uniform(dtype, {c.out_features, c.in_features}, -1, 1, layout);
-      if (c.bias) args.bias = pool.uniform(DType::float32, {c.out_features}, -1, 1);
+      if (c.bias != Bias::none) {
+        const DType bias_dtype = c.bias == Bias::same ? dtype : DType::float32;
+        args.bias = pool.uniform(bias_dtype, {c.out_features}, -1, 1);
+      }
       const DType out_dtype = c.float32_out ? DType::float32 : dtype;
       const Dims out_shape{c.rows, c.out_features};
       args.accumulate = c.accumulate;

@@ -46,13 +46,8 @@ std::int64_t reach_of(const Tensor& tensor) {
   return reach;
 }
 
-}  // namespace
-
-Tensor TensorPool::allocate(DType dtype, const Dims& shape) {
-  return m_owned.emplace_back(dtype, shape, m_device, Access::device_and_host);
-}
-
-Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout) {
+/// The strides of a tensor in its layout, and how many elements it spans.
+Dims strides_of(const Dims& shape, const Layout& layout, std::int64_t& reach) {
   const int rank = shape.size();
   std::vector<int> order = layout.order;
   if (order.empty()) {
@@ -60,18 +55,58 @@ Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout
     std::iota(order.begin(), order.end(), 0);
   }
   Dims strides = shape;
-  std::int64_t step = 1;
+  reach = 1;
   for (int i = rank - 1; i >= 0; --i) {
     const int axis = order[static_cast<std::size_t>(i)];
-    strides[axis] = step;
-    step *= shape[axis] + (i == rank - 1 ? layout.padding : 0);
+    strides[axis] = reach;
+    reach *= shape[axis] + (i == rank - 1 ? layout.padding : 0);
   }
-  const Tensor memory = allocate(dtype, {step});
+  return strides;
+}
+
+}  // namespace
+
+template <class Make>
+Tensor TensorPool::make_there(const Dims& shape, const Layout& layout, const Make& make) {
+  constexpr std::int64_t most_made = std::int64_t{1} << 20;
+  TensorPool host(m_engine());
+  std::int64_t reach = 0;
+  const Dims strides = strides_of(shape, layout, reach);
+  if (layout.padding > 0 || reach <= most_made) return clone(*m_exec, make(host, shape, layout), m_device);
+  const Tensor start = make(host, {most_made}, Layout{});
+  const Tensor memory = m_owned.emplace_back(start.dtype(), Dims{reach}, m_device);
+  copy(*m_exec, start, memory.slice(0, 0, most_made));
+  for (std::int64_t done = most_made; done < reach; done *= 2) {
+    const std::int64_t count = std::min(done, reach - done);
+    copy(*m_exec, memory.slice(0, 0, count), memory.slice(0, done, done + count));
+  }
+  m_exec->fence();  // the start has left the host
+  return Tensor(memory.raw(), memory.dtype(), shape, strides, m_device);
+}
+
+Tensor TensorPool::allocate(DType dtype, const Dims& shape) {
+  return m_owned.emplace_back(dtype, shape, m_device, Access::device_and_host);
+}
+
+Tensor TensorPool::poisoned(DType dtype, const Dims& shape, const Layout& layout) {
+  if (m_exec) {
+    return make_there(shape, layout, [&](TensorPool& host, const Dims& of, const Layout& in) {
+      return host.poisoned(dtype, of, in);
+    });
+  }
+  std::int64_t reach = 0;
+  const Dims strides = strides_of(shape, layout, reach);
+  const Tensor memory = allocate(dtype, {reach});
   fill_with_nan(memory);
   return Tensor(memory.raw(), dtype, shape, strides, m_device);
 }
 
 Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double high, const Layout& layout) {
+  if (m_exec) {
+    return make_there(shape, layout, [&](TensorPool& host, const Dims& of, const Layout& in) {
+      return host.uniform(dtype, of, low, high, in);
+    });
+  }
   const Tensor tensor = poisoned(dtype, shape, layout);
   constexpr std::int64_t most_drawn = std::int64_t{1} << 22;
   if (tensor.count() > most_drawn && layout.padding == 0) {
@@ -91,6 +126,10 @@ Tensor TensorPool::uniform(DType dtype, const Dims& shape, double low, double hi
 }
 
 Tensor TensorPool::bytes(const Dims& shape, const Layout& layout) {
+  if (m_exec) {
+    return make_there(shape, layout,
+                      [&](TensorPool& host, const Dims& of, const Layout& in) { return host.bytes(of, in); });
+  }
   const Tensor tensor = poisoned(DType::uint8, shape, layout);
   const Elements elements(tensor);
   for (std::int64_t i = 0; i < tensor.count(); ++i) {
@@ -100,6 +139,7 @@ Tensor TensorPool::bytes(const Dims& shape, const Layout& layout) {
 }
 
 Tensor TensorPool::integers(const Dims& shape, const std::vector<std::int32_t>& values, DType dtype) {
+  if (m_exec) return clone(*m_exec, TensorPool(0).integers(shape, values, dtype), m_device);
   const Tensor tensor = allocate(dtype, shape);
   OPHIS_REQUIRE(tensor.count() == static_cast<std::int64_t>(values.size()), "integers: ", values.size(),
                 " values for shape ", shape);

@@ -24,11 +24,15 @@ struct Layout {
   std::int64_t padding = 0;
 };
 
-/// Makes tensors that the host can read and write, and owns their memory.
+/// Makes tensors and owns their memory: ones that the host can read and write, or of a GPU alone.
 class TensorPool {
  public:
   /// The tensors are on `device`; the host must not use them while the device works on them.
   explicit TensorPool(std::uint32_t seed, Device device = Device::cpu()) : m_engine(seed), m_device(device) {}
+  /// The tensors are on the context's device and not for the host, which makes only the start of large ones:
+  /// on a GPU the rest repeats that, there. They are filled in the order of memory.
+  TensorPool(std::uint32_t seed, ExecContext& exec)
+      : m_engine(seed), m_device(exec.device()), m_exec(exec.device() == Device::cpu() ? nullptr : &exec) {}
 
   /// NaN everywhere (integers: the lowest value), in the padding too.
   Tensor poisoned(DType dtype, const Dims& shape, const Layout& layout = {});
@@ -48,10 +52,15 @@ class TensorPool {
 
  private:
   Tensor allocate(DType dtype, const Dims& shape);
+  /// For tensors of a GPU alone: what make(pool, shape, layout) makes on the host, moved there. Large ones
+  /// are made of one axis and repeated.
+  template <class Make>
+  Tensor make_there(const Dims& shape, const Layout& layout, const Make& make);
 
   std::deque<OwnedTensor> m_owned;
   std::mt19937 m_engine;
   Device m_device;
+  ExecContext* m_exec = nullptr;  // of tensors of a GPU alone
 };
 
 /// One output of an op and how far it may be from the reference.
