@@ -108,7 +108,7 @@ ParameterSource::ParameterSource(ParameterMap parameters, Placement placement)
           std::move(placement)) {}
 
 Parameter require_parameter(const ParameterSource& source, const std::string& name, const Dims& shape) {
-  const Parameter parameter = find_of_shape(source, name, shape);
+  Parameter parameter = find_of_shape(source, name, shape);
   require_on_host(source, name, parameter);
   return parameter;
 }

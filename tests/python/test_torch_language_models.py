@@ -116,6 +116,9 @@ def test_generation_runs_on_lm(ids):
         torch.testing.assert_close(torch.stack(output.scores), torch.stack(by_modules.scores), rtol=1e-3, atol=1e-3)
         hook.remove()
         assert model.as_lm() is not None
+    half = make_model("mamba2", dtype=torch.bfloat16)
+    assert half.as_lm() is not None
+    assert half.generate(ids, 11, output_scores=True, return_dict_in_generate=True).scores[-1].dtype == torch.bfloat16
 
 
 def test_changed_modules_run_themselves(ids):

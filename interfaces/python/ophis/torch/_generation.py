@@ -126,20 +126,20 @@ class _ModuleSteps:
 
 
 class _FusedSteps:
-    """The same by ophis.LM, as float32; on a GPU each step is one recorded graph, on the stream that is torch's current one."""
+    """The same by ophis.LM; on a GPU each step is one recorded graph, on the stream that is torch's current one."""
 
     def __init__(self, lm: LM, batch: int, device: torch.device):
-        self.lm, self.cache = lm, lm.make_cache(batch)
+        self.lm, self.cache, self.dtype = lm, lm.make_cache(batch), getattr(torch, lm.dtype)
         stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
         self.stepper = _core.Stepper(lm._model, self.cache, stream)
         self.ids, self.logits = self.stepper.ids("torch"), self.stepper.logits("torch")
 
     def __call__(self, tokens: Tensor) -> Tensor:
         if self.cache.seqlen == 0:
-            return self.lm.forward(tokens, cache=self.cache, logits_to_keep=1).logits[:, 0]
+            return self.lm.forward(tokens, cache=self.cache, logits_to_keep=1).logits[:, 0].to(self.dtype)
         self.ids.copy_(tokens[:, 0])
         self.stepper.run()
-        return self.logits.clone()
+        return self.logits.to(self.dtype, copy=True)
 
 
 _streams = threading.local()
@@ -171,8 +171,8 @@ def decode(input_ids, model, max_length, top_k=1, top_p=0.0, min_p=0.0, temperat
     teacher_outputs: (batch, seqlen), the tokens to take instead as far as they go. vocab_size: logits beyond it are left out.
     enable_timing prints the time. streamer: has put(tokens) and end(), as transformers' TextStreamer.
 
-    A model whose as_lm() gives an ophis.LM runs on it: logits are float32, and steps on a GPU are recorded as graphs, whether
-    or not cg asks for them; others run by their forward.
+    A model whose as_lm() gives an ophis.LM runs on it, and steps on a GPU are recorded as graphs, whether or not cg asks for
+    them; others run by their forward.
     """
     if streamer is not None:
         streamer.put(input_ids.cpu())
