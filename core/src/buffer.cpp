@@ -15,19 +15,19 @@ namespace ophis {
 namespace {
 
 constexpr std::align_val_t cache_line{64};
-constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 /// Large memory of the CPU is the system's own, from a huge page's address on and fresh, so that the system
 /// can give it huge pages: weights are read once a token from end to end, and looking up small pages takes a
 /// fifth of that time.
 void* map_huge_pages(std::size_t bytes) {
-  if (bytes > std::numeric_limits<std::size_t>::max() - huge_page) return nullptr;
-  const std::size_t with_margin = bytes + huge_page;
+  if (bytes > std::numeric_limits<std::size_t>::max() - huge_page_bytes) return nullptr;
+  const std::size_t with_margin = bytes + huge_page_bytes;
   void* const mapped =
       ::mmap(nullptr, with_margin, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   auto* const begin = static_cast<std::byte*>(mapped);
-  const std::size_t before = (huge_page - reinterpret_cast<std::uintptr_t>(mapped) % huge_page) % huge_page;
+  const std::size_t before =
+      (huge_page_bytes - reinterpret_cast<std::uintptr_t>(mapped) % huge_page_bytes) % huge_page_bytes;
   if (before > 0) ::munmap(begin, before);
   std::byte* const data = begin + before;
   const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -40,11 +40,11 @@ void* map_huge_pages(std::size_t bytes) {
 }
 
 void* allocate_on_cpu(std::size_t bytes) {
-  return bytes >= huge_page ? map_huge_pages(bytes) : ::operator new(bytes, cache_line, std::nothrow);
+  return bytes >= huge_page_bytes ? map_huge_pages(bytes) : ::operator new(bytes, cache_line, std::nothrow);
 }
 
 void free_on_cpu(void* data, std::size_t bytes) {
-  if (bytes >= huge_page)
+  if (bytes >= huge_page_bytes)
     ::munmap(data, bytes);
   else
     ::operator delete(data, cache_line);

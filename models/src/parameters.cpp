@@ -41,9 +41,6 @@ void convert_rows(const Tensor& from, const Tensor& to) {
   }
 }
 
-/// Smaller ones gain nothing: a huge page's size.
-constexpr std::size_t worth_copying = std::size_t{2} << 20;
-
 Parameter copy_of(const Parameter& parameter) {
   OwnedTensor copy(parameter.tensor.dtype(), parameter.tensor.shape());
   const auto* const from = static_cast<const std::byte*>(parameter.tensor.raw());
@@ -87,7 +84,7 @@ Parameter Placement::put(const Parameter& parameter) const {
   }
   if (!m_uploader) {
     const bool copies = m_copies_files && parameter.in_file && parameter.tensor.is_contiguous() &&
-                        parameter.tensor.bytes() >= worth_copying;
+                        parameter.tensor.bytes() >= huge_page_bytes;
     return copies ? copy_of(parameter) : parameter;
   }
   OwnedTensor there(parameter.tensor.dtype(), parameter.tensor.shape(), m_device);

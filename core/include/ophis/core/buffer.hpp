@@ -9,6 +9,9 @@
 
 namespace ophis {
 
+/// Memory of the CPU from this size on lies in huge pages, of this size, where the system has them.
+inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+
 /// Who can read and write memory of a device.
 enum class Access {
   device,          ///< the device
