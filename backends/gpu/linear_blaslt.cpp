@@ -1,6 +1,7 @@
 // A product is described, and its algorithm looked for, once per shape, dtype and alignment; the descriptions
-// are kept. Arithmetic is float32: no TF32. With a bias the product is made in float32 and rounded afterwards:
-// cuBLASLt knows a bias of the output's dtype only, and went wrong with small products of 16-bit ones.
+// are kept. Arithmetic is float32: no TF32. With a bias the product is made in float32 and rounded
+// afterwards: cuBLASLt knows a bias of the output's dtype only, and went wrong with small products of 16-bit
+// ones.
 #include "backends/gpu/linear_blaslt.hpp"
 
 #include <algorithm>
