@@ -169,8 +169,9 @@ OPHIS_API ophis_status ophis_context_native_stream(const ophis_context* context,
 /// both dense; on the CPU `from` may have any strides. On a GPU the copy is queued like an op.
 OPHIS_API ophis_status ophis_copy(ophis_context* context, const ophis_tensor* from, const ophis_tensor* to);
 
-/// What this build is and can use, as JSON: version, backend, compiler, cpu_arch, cpu_isa, gpu_archs, onednn, threads,
-/// devices, implementations (an object: per op its implementations, fastest first). Free it by ophis_free.
+/// What this build is and can use, as JSON: version, backend, compiler, cpu_arch, cpu_isa, gpu_archs, onednn,
+/// threads, devices, implementations (an object: per op its implementations, fastest first). Free it by
+/// ophis_free.
 OPHIS_API ophis_status ophis_build_info(char** json);
 
 // ----------------------------------------------------------------------------------------------------
