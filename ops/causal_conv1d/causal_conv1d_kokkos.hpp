@@ -37,8 +37,11 @@ struct Forward {
   static constexpr int channels_per_item = lanes == Lanes::time || W == 1 ? 1 : 8 * W;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    std::int64_t channel = item % channel_blocks * channels_per_item;
-    const std::int64_t tile = item / channel_blocks % tiles;
+    // Items side by side are neighbours in memory.
+    constexpr bool along_channels = lanes == Lanes::channels;
+    std::int64_t channel =
+        (along_channels ? item % channel_blocks : item / tiles % channel_blocks) * channels_per_item;
+    const std::int64_t tile = along_channels ? item / channel_blocks % tiles : item % tiles;
     const std::int64_t index = item / channel_blocks / tiles;
     const Sequence sequence = sequences[index];
     const std::int64_t begin = sequence.begin + tile * time_tile;
@@ -68,6 +71,11 @@ struct Forward {
           seq_idx ? end : Kokkos::min(end, Kokkos::max(begin, sequence.begin + width - 1));
       std::int64_t l = begin;
       for (; l < plain; ++l) output<1>(index, sequence, l, channel, 1);
+      if (width == usual_width && out.stride(1) == 1) {
+        const std::int64_t whole = l + (end - l) / W * W;
+        outputs_over_time<usual_width>(sequence.batch, l, whole, channel);
+        l = whole;
+      }
       for (; l < end; l += W) {
         output<W>(index, sequence, l, channel, static_cast<int>(Kokkos::min<std::int64_t>(W, end - l)));
       }
@@ -90,6 +98,22 @@ struct Forward {
       Pack<W> sum = start;
       for (int k = 0; k < taps; ++k) sum = fma(weights[k], inputs[k], sum);
       store(out.at(batch, l, channel), apply_activation(activation, sum));
+    }
+  }
+
+  /// Outputs [begin, end), whole packs of them, of one channel, whose inputs are all the sequence's own.
+  template <int taps>
+  KOKKOS_FUNCTION void outputs_over_time(std::int64_t batch, std::int64_t begin, std::int64_t end,
+                                         std::int64_t channel) const {
+    Pack<W> weights[taps];
+    for (int k = 0; k < taps; ++k) weights[k] = Pack<W>(weight[k * dim + channel]);
+    const Pack<W> start(bias ? bias[channel] : 0.0f);
+    const T* from = x.at(batch, begin - (taps - 1), channel);
+    T* to = out.at(batch, begin, channel);
+    for (std::int64_t l = begin; l < end; l += W, from += W, to += W) {
+      Pack<W> sum = start;
+      for (int k = 0; k < taps; ++k) sum = fma(weights[k], load<W>(from + k), sum);
+      store(to, apply_activation(activation, sum));
     }
   }
 
