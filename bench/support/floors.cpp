@@ -29,12 +29,14 @@ struct alignas(16) Four {
 /// The arrays that a GPU copies and reads: large beside the time of a launch.
 constexpr std::size_t gpu_array_bytes = std::size_t{1} << 30;
 
-/// The caches that a flush must overwrite; where the system does not tell, more than most machines have.
-std::size_t cache_bytes() {
+/// The caches that a flush must overwrite: the largest of a GPU; of a CPU, where the system does not tell,
+/// more than most machines have.
+std::size_t cache_bytes([[maybe_unused]] Device device) {
   constexpr std::size_t at_least = std::size_t{128} << 20;
 #ifdef _SC_LEVEL3_CACHE_SIZE
   const long level3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  if (level3 > 0) return std::max(at_least, static_cast<std::size_t>(level3));
+  if (device.type == DeviceType::cpu && level3 > 0)
+    return std::max(at_least, static_cast<std::size_t>(level3));
 #endif
   return at_least;
 }
@@ -157,15 +159,19 @@ void measure_gpu_memory(ExecContext& exec, Floors& floors) {
 
 }  // namespace
 
-CacheFlusher::CacheFlusher(ExecContext& exec) : m_exec(exec), m_memory(2 * cache_bytes(), exec.device()) {}
+CacheFlusher::CacheFlusher(ExecContext& exec)
+    : m_exec(exec), m_memory(2 * cache_bytes(exec.device()), exec.device()) {}
 
 void CacheFlusher::flush() {
-  with_exec_space(m_exec, [&](const auto& space) {
-    constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
-    const auto items = static_cast<std::int64_t>(m_memory.bytes() / sizeof(float)) / floats_per_item<W>;
-    for_each_element(space, "ophis::bench::flush", items,
-                     Fill<W>{static_cast<float*>(m_memory.data()), 1.0f});
-  });
+  const auto count = static_cast<std::int64_t>(m_memory.bytes() / sizeof(float));
+  auto* const floats = static_cast<float*>(m_memory.data());
+  if (m_exec.device().type == DeviceType::cpu) {
+    constexpr int W = pack_width<HostExecSpace>;
+    for_each_element(HostExecSpace(), "ophis::bench::flush", count / floats_per_item<W>,
+                     Fill<W>{floats, 1.0f});
+  } else {
+    fill_with_zeros(m_exec, Tensor(floats, DType::float32, {count}, m_exec.device()));
+  }
 }
 
 double measure_gemm(ExecContext& exec, DType dtype, const GemmShape& shape) {
