@@ -8,6 +8,7 @@
 #include "ophis/core/host_parallel.hpp"
 #include "ophis/core/simd.hpp"
 #include "ops/common/dense.hpp"
+#include "ops/linear/store_outputs.hpp"
 
 namespace ophis::linear_cpu {
 namespace {

@@ -13,6 +13,7 @@
 #include "ophis/core/host_parallel.hpp"
 #include "ops/common/dense.hpp"
 #include "ops/common/quantized.hpp"
+#include "ops/linear/store_outputs.hpp"
 
 /// Of functions with vector instructions; the rest of the file runs on any CPU.
 #define OPHIS_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))

@@ -4,7 +4,6 @@
 
 #include <span>
 
-#include "ophis/core/simd.hpp"
 #include "ophis/ops/linear.hpp"
 #include "ops/common/implementation.hpp"
 
@@ -37,13 +36,6 @@ void for_each_matrix(const Args& args, const Run& run) {
     part.out = args.out.select(0, i);
     for_each_matrix(part, run);
   }
-}
-
-/// Stores the first `count` lanes as outputs: added to what is there with `accumulate`, then rounded.
-template <class Out, int W>
-OPHIS_INLINE_FUNCTION void store_outputs(Out* to, int count, Pack<W> sums, bool accumulate) {
-  if (accumulate) sums += load<W>(to, 1, count);
-  store(to, 1, count, sums);
 }
 
 /// Up to this many rows the product is bound by reading the weight, and the kernel that streams it once is

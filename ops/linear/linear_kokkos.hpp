@@ -6,6 +6,7 @@
 #include "ophis/core/simd.hpp"
 #include "ops/common/strided.hpp"
 #include "ops/linear/linear_impl.hpp"
+#include "ops/linear/store_outputs.hpp"
 
 namespace ophis::linear_kokkos {
 

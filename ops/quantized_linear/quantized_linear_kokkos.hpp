@@ -9,6 +9,7 @@
 #include "ophis/core/simd.hpp"
 #include "ops/common/quantized_rows.hpp"
 #include "ops/common/strided.hpp"
+#include "ops/linear/store_outputs.hpp"
 #include "ops/quantized_linear/quantized_linear_impl.hpp"
 
 namespace ophis::quantized_linear_kokkos {

@@ -237,14 +237,14 @@ OPHIS_INLINE_FUNCTION void store_pairs(T* to, Pack<W> a, Pack<W> b) {
   using Wide = std::conditional_t<sizeof(T) == 4, std::uint64_t, std::uint32_t>;
   const auto pairs = detail::convert_lanes<W, Wide>(detail::pack_bits<T>(a)) |
                      (detail::convert_lanes<W, Wide>(detail::pack_bits<T>(b)) << (8 * sizeof(T)));
-  std::memcpy(to, &pairs, sizeof pairs);
+  detail::copy_bytes(to, &pairs, sizeof pairs);
 }
 
 /// W consecutive bytes, words or the like, each as a 32-bit lane.
 template <int W, class Unsigned>
 OPHIS_INLINE_FUNCTION detail::Vector<std::uint32_t, W> load_words(const Unsigned* from) {
   detail::Vector<Unsigned, W> lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
+  detail::copy_bytes(&lanes, from, sizeof lanes);
   return detail::convert_lanes<W, std::uint32_t>(lanes);
 }
 
