@@ -126,7 +126,7 @@ struct Dots {
                                              std::int64_t stride, const float* inputs) const {
     const std::int64_t next_row = blocks * B::prepared;
     detail::Vector<std::uint32_t, W> words[N];
-    for (int j = 0; j < N; ++j) std::memcpy(&words[j], from + j * stride, sizeof words[j]);
+    for (int j = 0; j < N; ++j) detail::copy_bytes(&words[j], from + j * stride, sizeof words[j]);
     if (!shift) {  // then the sums stand for the middle of the codes
       for (int i = 0; i < R; ++i) {
         const Pack<W> middle = load<W>(inputs + i * next_row);
