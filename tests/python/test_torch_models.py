@@ -106,8 +106,8 @@ def tiny_model(transformers, name):
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 100}
     if name == "mamba":
         return transformers.MambaForCausalLM(transformers.MambaConfig(state_size=8, **shape))
-    # transformers 4 gates over the whole width at inference, and over groups, which is right, in training.
-    groups = 1 if transformers.__version__.startswith("4.") else 2
+    # Up to 5.17 at least transformers gates over the whole width at inference, and over groups, which is right, in training.
+    groups = 1 if [int(part) for part in transformers.__version__.split(".")[:2]] <= [5, 17] else 2
     return transformers.Mamba2ForCausalLM(transformers.Mamba2Config(state_size=16, num_heads=8, head_dim=8, n_groups=groups,
                                                                      chunk_size=8, **shape))
 
