@@ -103,12 +103,10 @@ const char* why_not_eigen(Device device, const LinearArgs& args) {
 
 void run_eigen(ExecContext& exec, const LinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    if (args.out.dtype() == args.x.dtype())
-      run_tiles<T, T>(exec, args);
-    else
-      run_tiles<T, float>(exec, args);
-  });
+  dispatch_product_dtypes(args.x.dtype(), args.out.dtype(),
+                          [&]<class T, class Out>(std::type_identity<T>, std::type_identity<Out>) {
+                            run_tiles<T, Out>(exec, args);
+                          });
 }
 
 }  // namespace ophis::linear_cpu

@@ -338,12 +338,9 @@ const char* why_not(Device device, const QuantizedLinearArgs& args) {
 
 void run(ExecContext& exec, const QuantizedLinearArgs& args) {
   const Workspace::Scope scope(exec.workspace());
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    if (args.out.dtype() == args.x.dtype())
-      run<T, T>(exec, args);
-    else
-      run<T, float>(exec, args);
-  });
+  dispatch_product_dtypes(
+      args.x.dtype(), args.out.dtype(),
+      [&]<class T, class Out>(std::type_identity<T>, std::type_identity<Out>) { run<T, Out>(exec, args); });
 }
 
 }  // namespace ophis::quantized_linear_vnni

@@ -13,7 +13,7 @@
 namespace ophis {
 namespace {
 
-constexpr std::array levels{CpuIsa::baseline, CpuIsa::avx2, CpuIsa::avx512, CpuIsa::avx512_vnni};
+constexpr std::array names{"baseline", "avx2", "avx512", "avx512_vnni"};
 
 #if defined(__x86_64__)
 
@@ -54,8 +54,8 @@ constexpr CpuIsa compiled_in = CpuIsa::baseline;
 #endif
 
 CpuIsa parse(std::string_view name) {
-  for (const CpuIsa isa : levels) {
-    if (name == to_string(isa)) return isa;
+  for (std::size_t level = 0; level < names.size(); ++level) {
+    if (name == names[level]) return static_cast<CpuIsa>(level);
   }
   fail(ErrorCode::invalid_argument, "OPHIS_CPU_ISA is '", name,
        "'; known: baseline, avx2, avx512, avx512_vnni");
@@ -77,10 +77,7 @@ CpuIsa choose() {
 
 }  // namespace
 
-const char* to_string(CpuIsa isa) noexcept {
-  constexpr std::array names{"baseline", "avx2", "avx512", "avx512_vnni"};
-  return names[static_cast<std::size_t>(isa)];
-}
+const char* to_string(CpuIsa isa) noexcept { return names[static_cast<std::size_t>(isa)]; }
 
 CpuIsa cpu_isa() {
   static const CpuIsa chosen = choose();

@@ -46,7 +46,7 @@ struct Forward {
     const Sequence sequence = sequences[index];
     const std::int64_t begin = sequence.begin + tile * time_tile;
     const std::int64_t end = Kokkos::min(sequence.end, begin + time_tile);
-    if constexpr (lanes == Lanes::channels) {
+    if constexpr (along_channels) {
       const std::int64_t channel_end = Kokkos::min(dim, channel + channels_per_item);
       // Whole packs whose inputs are all the sequence's own take the quick way, the rest the long one.
       if constexpr (W > 1) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <type_traits>
 
 #include "ophis/ops/linear.hpp"
 #include "ops/common/implementation.hpp"
@@ -36,6 +37,18 @@ void for_each_matrix(const Args& args, const Run& run) {
     part.out = args.out.select(0, i);
     for_each_matrix(part, run);
   }
+}
+
+/// Calls run(std::type_identity<T>, std::type_identity<Out>) with the types of a product's operands and of
+/// its output, which is of the operands' dtype or float32.
+template <class Run>
+void dispatch_product_dtypes(DType operands, DType out, const Run& run) {
+  dispatch_compute_dtype(operands, [&]<class T>(std::type_identity<T> type) {
+    if (out == operands)
+      run(type, type);
+    else
+      run(type, std::type_identity<float>{});
+  });
 }
 
 /// Up to this many rows the product is bound by reading the weight, and the kernel that streams it once is

@@ -115,12 +115,7 @@ inline void run(ExecContext& exec, const LinearArgs& args) {
       for_each_element(space, "ophis::linear", kernel.items(), kernel);
     });
   };
-  dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T> type) {
-    if (args.out.dtype() == args.x.dtype())
-      launch(type, type);
-    else
-      launch(type, std::type_identity<float>{});
-  });
+  dispatch_product_dtypes(args.x.dtype(), args.out.dtype(), launch);
 }
 
 }  // namespace ophis::linear_kokkos

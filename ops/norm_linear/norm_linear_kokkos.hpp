@@ -66,12 +66,7 @@ inline void run(ExecContext& exec, const NormLinearArgs& args) {
     }
     for_each_element(space, "ophis::norm_linear", product.items(), product);
   };
-  dispatch_compute_dtype(args.weight.dtype(), [&]<class T>(std::type_identity<T> type) {
-    if (args.out.dtype() == args.weight.dtype())
-      launch(type, type);
-    else
-      launch(type, std::type_identity<float>{});
-  });
+  dispatch_product_dtypes(args.weight.dtype(), args.out.dtype(), launch);
 }
 
 }  // namespace ophis::norm_linear_kokkos
