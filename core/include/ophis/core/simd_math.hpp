@@ -41,28 +41,46 @@ OPHIS_INLINE_FUNCTION Pack<W> exp(Pack<W> x) {
   return p * power(half) * power(exponent - half);
 }
 
-/// 2^x to 2 ulp where the result lies between 2^-126 and 2^127.5; zero below about 2^-126.5, infinity above.
-/// 1 + r P(r) on [-1/2, 1/2] with P fitted for the least relative error (4e-9), so that it is exact at 0: the
-/// decay of a slow state has no bias that a long sequence could pile up.
+namespace detail {
+
+/// 2^r on [-1/2, 1/2]: 1 + r P(r) with P fitted for the least relative error (4e-9), so that it is exact at
+/// 0: the decay of a slow state has no bias that a long sequence could pile up.
 template <int W>
-OPHIS_INLINE_FUNCTION Pack<W> exp2(Pack<W> x) {
+OPHIS_INLINE_FUNCTION Pack<W> exp2_fraction(Pack<W> r) {
   using P = Pack<W>;
-  // Written so that NaN passes through.
-  x = P(x.v < -127.0f ? (P(-127.0f)).v : x.v);
-  x = P(x.v > 128.0f ? (P(128.0f)).v : x.v);
-
-  constexpr float round_and_bias = 12582912.0f + 127.0f;  // leaves the biased exponent in the low bits
-  const P shifted = x + P(round_and_bias);
-  const P r = x - (shifted - P(round_and_bias));
-
   P p(1.5196693130e-4f);
   p = fma(p, r, P(1.3391304528e-3f));
   p = fma(p, r, P(9.6190022305e-3f));
   p = fma(p, r, P(5.5503588170e-2f));
   p = fma(p, r, P(2.4022643268e-1f));
   p = fma(p, r, P(6.9314718246e-1f));
-  p = fma(p, r, P(1.0f));
-  return p * std::bit_cast<P>(std::bit_cast<typename P::Words>(shifted) << 23);
+  return fma(p, r, P(1.0f));
+}
+
+}  // namespace detail
+
+/// 2^x to 2 ulp where the result lies between 2^-126 and 2^127.5; zero (with AVX-512 subnormal or zero) below
+/// about 2^-126.5, infinity above.
+template <int W>
+OPHIS_INLINE_FUNCTION Pack<W> exp2(Pack<W> x) {
+  using P = Pack<W>;
+#if defined(OPHIS_HAS_F16C) && defined(__AVX512F__)
+  // Rounds and scales in one instruction each, the latter right at infinity, too. A third of a scan's time.
+  if constexpr (W == 16) {
+    constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    const __m512 n = _mm512_maskz_roundscale_ps(0xffff, std::bit_cast<__m512>(x), nearest);
+    const P fraction = detail::exp2_fraction(x - std::bit_cast<P>(n));
+    return std::bit_cast<P>(_mm512_maskz_scalef_ps(0xffff, std::bit_cast<__m512>(fraction), n));
+  }
+#endif
+  // Written so that NaN passes through.
+  x = P(x.v < -127.0f ? (P(-127.0f)).v : x.v);
+  x = P(x.v > 128.0f ? (P(128.0f)).v : x.v);
+
+  constexpr float round_and_bias = 12582912.0f + 127.0f;  // leaves the biased exponent in the low bits
+  const P shifted = x + P(round_and_bias);
+  const P fraction = detail::exp2_fraction(x - (shifted - P(round_and_bias)));
+  return fraction * std::bit_cast<P>(std::bit_cast<typename P::Words>(shifted) << 23);
 }
 
 /// 1 / (1 + e^-x).
