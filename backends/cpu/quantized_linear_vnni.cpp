@@ -21,9 +21,9 @@
 namespace ophis::quantized_linear_vnni {
 namespace {
 
-constexpr int lanes = 16;        // of 32 bits
-constexpr int block_bytes = 64;  // of codes
-constexpr int digits = 3;        // of an input
+constexpr int lanes = 16;         // of 32 bits
+constexpr int vector_bytes = 64;  // of a vector
+constexpr int digits = 3;         // of an input
 
 OPHIS_VNNI inline __m512 load_some(__mmask16 which, const float* from) {
   return _mm512_maskz_loadu_ps(which, from);
@@ -36,17 +36,27 @@ OPHIS_VNNI inline __m512 load_some(__mmask16 which, const float16* from) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(which, from));
 }
 
-/// What a block of codes meets of a row of x.
-template <int bits>
+/// Loads once what several products take; the compiler would load it again for each.
+OPHIS_VNNI inline __m512i in_register(__m512i loaded) {
+  asm("" : "+v"(loaded));
+  return loaded;
+}
+
+/// What a block of codes meets of a row of x: its inputs are `scale` times integers, those are digits. Codes
+/// are multiplied as the bytes in which they lie, 64 in a vector; a block has one or two vectors of digits.
+///
+/// Two codes of 4 bits are in a byte, which is low + 16 high. So that the byte need not be taken apart, its
+/// second input, of a sixteenth of the scale, meets it whole, and what low gets too much of that is taken
+/// from the first input, which meets low alone.
+template <int bits, int vectors>
 struct alignas(64) InputBlock {
-  static constexpr int per_byte = 8 / bits;
-  static constexpr int features = block_bytes * per_byte;
-  static constexpr int features_per_lane = features / lanes;
-  /// Digits whose sums of products are put together in 32 bits: a part.
+  static constexpr int features = vector_bytes * vectors;
+  static constexpr int bytes = features * bits / 8;
+  /// Of a lane's sum of products, so that it has 32 bits.
   static constexpr int digits_of_part = bits == 4 ? 3 : 2;
   static constexpr int parts = (digits + digits_of_part - 1) / digits_of_part;
 
-  std::int8_t digit[digits][per_byte][block_bytes];  ///< the most significant first
+  std::int8_t digit[digits][vectors][vector_bytes];  ///< the most significant first
   std::int32_t start[parts][lanes];                  ///< -middle times x, what is added to sums of products
   float lane_sums[lanes];                            ///< of x, with has_shift instead of start
   float scale;
@@ -55,7 +65,8 @@ struct alignas(64) InputBlock {
   template <bool has_shift, class T>
   OPHIS_VNNI void fill(const T* from, int middle) {
     constexpr int packs = features / lanes;
-    constexpr int largest = 127 << (8 * (digits - 1));  // so that the first digit, rounded up, is one
+    // So that the first digit, rounded up, is at most 127; of 4 bits it may be 17/16 as large.
+    constexpr int largest = (bits == 4 ? 119 : 127) << (8 * (digits - 1));
     const __m512 limit = _mm512_set1_ps(std::numeric_limits<float>::max());
     __m512 x[packs], reaches = _mm512_setzero_ps();
     bool finite = true;
@@ -68,42 +79,50 @@ struct alignas(64) InputBlock {
     scale = _mm512_reduce_max_ps(reaches) / static_cast<float>(largest);
     // Below, x is nothing beside float32's range, and 1 / scale would be too large for it.
     if (scale < 1e-37f) scale = 0.0f;
-    const float inverse = finite && scale > 0.0f ? 1.0f / scale : 0.0f;
+    const __m512 inverse = _mm512_set1_ps(finite && scale > 0.0f ? 1.0f / scale : 0.0f);
     if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
-    for (int k = 0; k < packs; ++k) {
-      const __m512 scaled = finite ? _mm512_mul_ps(x[k], _mm512_set1_ps(inverse)) : _mm512_setzero_ps();
-      __m512i rest = _mm512_cvtps_epi32(scaled);
-      for (int d = digits - 1; d >= 0; --d) {
-        store_bytes(d, k, _mm512_cvtepi32_epi8(rest));
-        rest = _mm512_srai_epi32(_mm512_add_epi32(rest, _mm512_set1_epi32(128)), 8);
+    const auto integers = [&](int k) OPHIS_VNNI {
+      return _mm512_cvtps_epi32(finite ? _mm512_mul_ps(x[k], inverse) : _mm512_setzero_ps());
+    };
+    if constexpr (bits == 8) {
+      for (int k = 0; k < packs; ++k) store_digits(digit[0][0] + k * lanes, integers(k));
+    } else {
+      const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+      const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+      for (int k = 0; k < packs; k += 2) {
+        const __m512i a = integers(k), b = integers(k + 1);
+        const __m512i second = _mm512_permutex2var_epi32(a, odd, b);
+        const __m512i of_byte = _mm512_srai_epi32(_mm512_add_epi32(second, _mm512_set1_epi32(8)), 4);
+        const __m512i of_low = _mm512_sub_epi32(_mm512_permutex2var_epi32(a, even, b), of_byte);
+        store_digits(digit[0][0] + k / 2 * lanes, of_byte);
+        store_digits(digit[0][1] + k / 2 * lanes, of_low);
       }
     }
     fill_sums<has_shift>(middle);
   }
 
  private:
-  /// Digit d of inputs [16 k, 16 k + 16).
-  OPHIS_VNNI void store_bytes(int d, int k, __m128i bytes) {
-    if constexpr (per_byte == 1) {
-      _mm_store_si128(reinterpret_cast<__m128i*>(digit[d][0] + k * lanes), bytes);
-    } else {  // the first of two inputs meets the low half of a byte
-      const __m128i low = _mm_cvtepi16_epi8(bytes), high = _mm_cvtepi16_epi8(_mm_srli_epi16(bytes, 8));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(digit[d][0] + k * lanes / 2), low);
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(digit[d][per_byte - 1] + k * lanes / 2), high);
+  /// The digits of 16 numbers; `to` is the place of the first ones.
+  OPHIS_VNNI static void store_digits(std::int8_t* to, __m512i numbers) {
+    for (int d = digits - 1; d >= 0; --d) {
+      _mm_store_si128(reinterpret_cast<__m128i*>(to + d * vectors * vector_bytes),
+                      _mm512_cvtepi32_epi8(numbers));
+      numbers = _mm512_srai_epi32(_mm512_add_epi32(numbers, _mm512_set1_epi32(128)), 8);
     }
   }
 
   template <bool has_shift>
   OPHIS_VNNI void fill_sums(int middle) {
-    const __m512i ones = _mm512_set1_epi8(1);
+    // What a code of 1 for all inputs would be.
+    const __m512i one[] = {_mm512_set1_epi8(bits == 4 ? 17 : 1), _mm512_set1_epi8(1)};
     __m512 total = _mm512_setzero_ps();
     for (int part = 0, d = 0; part < parts; ++part) {
       __m512i sums = _mm512_setzero_si512();
       float place = 1.0f;
       for (int end = std::min(digits, d + digits_of_part); d < end; ++d, place *= 256.0f) {
         sums = _mm512_slli_epi32(sums, 8);
-        for (int i = 0; i < per_byte; ++i)
-          sums = _mm512_dpbusd_epi32(sums, ones, _mm512_load_si512(digit[d][i]));
+        for (int i = 0; i < vectors; ++i)
+          sums = _mm512_dpbusd_epi32(sums, one[i], _mm512_load_si512(digit[d][i]));
       }
       if constexpr (has_shift)
         total = _mm512_fmadd_ps(total, _mm512_set1_ps(place), _mm512_cvtepi32_ps(sums));
@@ -135,15 +154,17 @@ struct GroupValues {
   OPHIS_VNNI __m512 load(std::int64_t row, std::int64_t group) const {
     const std::int64_t rest = groups - group;
     const auto which = static_cast<__mmask16>(rest >= lanes ? 0xffff : (1 << rest) - 1);
-    return load_some(which, values + row * stride + group);
+    const Value* const from = values + row * stride + group;
+    __builtin_prefetch(from + 16 * lanes);
+    return load_some(which, from);
   }
 };
 
-template <class Scale, int bits>
+template <class Scale, int bits, int vectors>
 struct Product {
-  using Block = InputBlock<bits>;
-  static constexpr int per_byte = Block::per_byte;
-  /// Far enough ahead that memory answers in time.
+  using Block = InputBlock<bits, vectors>;
+  /// Far enough ahead that memory answers in time. Fetched line after line: rows are short streams, which the
+  /// hardware sees too late.
   static constexpr int bytes_ahead = 8192;
 
   const Block* x;  // (rows, blocks)
@@ -151,61 +172,66 @@ struct Product {
   std::int64_t stride;  // bytes from row to row of the codes
   GroupValues<Scale> scale;
   GroupValues<float> shift;  // its values may be nullptr
-  std::int64_t blocks, group_size;
+  std::int64_t blocks;
+  // A group is a run of blocks, or a block is several groups, each of them whole lanes.
+  std::int64_t run, groups_of_run;
 
   /// Of N rows of the weight from `out` on with R rows of x from `row` on.
   template <int N, int R, bool has_shift>
   OPHIS_VNNI void dots(std::int64_t out, std::int64_t row, float (&to)[N][R]) const {
-    // A group is a run of blocks, or a block is several groups, each of them whole lanes.
-    const std::int64_t run = std::max<std::int64_t>(1, group_size / Block::features);
-    const std::int64_t groups_of_run = std::max<std::int64_t>(1, Block::features / group_size);
-    const auto lanes_of_group = static_cast<unsigned>(lanes / groups_of_run);
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i first_groups =
-        _mm512_srli_epi32(lane, static_cast<unsigned>(__builtin_ctz(lanes_of_group)));
     __m512 sums[N][R];
     for (auto& of_out : sums) {
       for (__m512& sum : of_out) sum = _mm512_setzero_ps();
     }
-    for (std::int64_t b = 0, group = 0; b < blocks; group += lanes) {
-      __m512 scales_at_hand[N], shifts_at_hand[N];  // of 16 groups
+    const std::uint8_t *at = codes + out * stride, *ahead = at + bytes_ahead;
+    const Block* inputs = x + row * blocks;
+    const Block* const end = inputs + blocks;
+    for (std::int64_t group = 0; inputs < end; group += lanes) {
+      alignas(64) float scales_at_hand[N][lanes], shifts_at_hand[N][lanes];  // of 16 groups
       for (int n = 0; n < N; ++n) {
-        scales_at_hand[n] = scale.load(out + n, group);
-        if constexpr (has_shift) shifts_at_hand[n] = shift.load(out + n, group);
+        _mm512_store_ps(scales_at_hand[n], scale.load(out + n, group));
+        if constexpr (has_shift) _mm512_store_ps(shifts_at_hand[n], shift.load(out + n, group));
       }
-      for (std::int64_t at = 0; at < lanes && b < blocks; at += groups_of_run) {
-        const __m512i groups = _mm512_add_epi32(first_groups, _mm512_set1_epi32(static_cast<int>(at)));
+      for (std::int64_t k = 0; k < lanes && inputs < end; k += groups_of_run) {
         __m512 scales[N], shifts[N];
         for (int n = 0; n < N; ++n) {
-          scales[n] = _mm512_permutexvar_ps(groups, scales_at_hand[n]);
-          if constexpr (has_shift) shifts[n] = _mm512_permutexvar_ps(groups, shifts_at_hand[n]);
+          scales[n] = of_lanes(scales_at_hand[n], k);
+          if constexpr (has_shift) shifts[n] = of_lanes(shifts_at_hand[n], k);
         }
-        for (const std::int64_t end = b + run; b < end; ++b)
-          add_block<N, R, has_shift>(out, row, b, scales, shifts, sums);
+        for (std::int64_t i = 0; i < run; ++i, ++inputs, at += Block::bytes) {
+          for (int line = 0; line < N * Block::bytes; line += 64, ahead += 64) __builtin_prefetch(ahead);
+          add_block<N, R, has_shift>(at, inputs, scales, shifts, sums);
+        }
       }
     }
-    for (int n = 0; n < N; ++n) {
-      for (int r = 0; r < R; ++r) to[n][r] = _mm512_reduce_add_ps(sums[n][r]);
+    for (int r = 0; r < R; ++r) {
+      for (int n = 0; n < N; ++n) to[n][r] = _mm512_reduce_add_ps(sums[n][r]);
     }
   }
 
  private:
+  /// The values of the groups that a block consists of, of which k is the first, in the lanes of their codes.
+  OPHIS_VNNI __m512 of_lanes(const float* groups, std::int64_t k) const {
+    if (groups_of_run == 1) return _mm512_set1_ps(groups[k]);
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const auto lanes_of_group = static_cast<unsigned>(lanes / groups_of_run);
+    const __m512i group = _mm512_srli_epi32(lane, static_cast<unsigned>(__builtin_ctz(lanes_of_group)));
+    const __m512i group_at_hand = _mm512_add_epi32(group, _mm512_set1_epi32(static_cast<int>(k)));
+    return _mm512_permutexvar_ps(group_at_hand, _mm512_load_ps(groups));
+  }
+
   template <int N, int R, bool has_shift>
-  OPHIS_VNNI void add_block(std::int64_t out, std::int64_t row, std::int64_t block, const __m512 (&scales)[N],
+  OPHIS_VNNI void add_block(const std::uint8_t* at, const Block* x_block, const __m512 (&scales)[N],
                             const __m512 (&shifts)[N], __m512 (&sums)[N][R]) const {
-    const __m512i low_half = _mm512_set1_epi8(15);
-    __m512i values[N][per_byte];
-    for (int n = 0; n < N; ++n) {
-      const std::uint8_t* const at = codes + (out + n) * stride + block * block_bytes;
-      __builtin_prefetch(at + bytes_ahead);
-      values[n][0] = _mm512_loadu_si512(at);
-      if constexpr (bits == 4) {
-        values[n][1] = _mm512_and_si512(_mm512_srli_epi16(values[n][0], 4), low_half);
-        values[n][0] = _mm512_and_si512(values[n][0], low_half);
+    __m512i values[N][vectors];
+    for (int n = 0; n < N; ++n, at += stride) {
+      for (int i = 0; i < Block::bytes; i += vector_bytes) {
+        values[n][i / vector_bytes] = in_register(_mm512_loadu_si512(at + i));
       }
+      if constexpr (bits == 4) values[n][1] = _mm512_and_si512(values[n][0], _mm512_set1_epi8(15));
     }
     for (int r = 0; r < R; ++r) {
-      const Block& inputs = x[(row + r) * blocks + block];
+      const Block& inputs = x_block[r * blocks];
       __m512 dots[N];
       for (int part = 0, d = 0; part < Block::parts; ++part) {
         __m512i products[N];
@@ -213,8 +239,8 @@ struct Product {
         float place = 1.0f;
         for (const int end = std::min(digits, d + Block::digits_of_part); d < end; ++d, place *= 256.0f) {
           for (__m512i& sum : products) sum = _mm512_slli_epi32(sum, 8);
-          for (int i = 0; i < per_byte; ++i) {
-            const __m512i digit = _mm512_load_si512(inputs.digit[d][i]);
+          for (int i = 0; i < vectors; ++i) {
+            const __m512i digit = in_register(_mm512_load_si512(inputs.digit[d][i]));
             for (int n = 0; n < N; ++n) products[n] = _mm512_dpbusd_epi32(products[n], values[n][i], digit);
           }
         }
@@ -273,9 +299,9 @@ void multiply(const Product& product, const Outputs<Out>& outputs, std::int64_t 
   }
 }
 
-template <class T, class Out, class Scale, int bits>
+template <class T, class Out, class Scale, int bits, int vectors>
 void run(ExecContext& exec, const QuantizedLinearArgs& args) {
-  using P = Product<Scale, bits>;
+  using P = Product<Scale, bits, vectors>;
   using Block = typename P::Block;
   const LinearShape shape = linear_shape(args);
   const std::int64_t blocks = shape.in_features / Block::features, all_blocks = shape.rows * blocks;
@@ -292,7 +318,7 @@ void run(ExecContext& exec, const QuantizedLinearArgs& args) {
       prepare<T, false>(args, inputs, begin, end, middle);
   });
 
-  const std::int64_t groups = args.weight_scale.extent(1);
+  const std::int64_t groups = args.weight_scale.extent(1), group_size = shape.in_features / groups;
   const P product{inputs,
                   args.weight.data<std::uint8_t>(),
                   shape.ldw,
@@ -300,7 +326,8 @@ void run(ExecContext& exec, const QuantizedLinearArgs& args) {
                   {args.weight_shift ? args.weight_shift.data<float>() : nullptr,
                    args.weight_shift ? args.weight_shift.stride(0) : 0, groups},
                   blocks,
-                  shape.in_features / groups};
+                  std::max<std::int64_t>(1, group_size / Block::features),
+                  std::max<std::int64_t>(1, Block::features / group_size)};
   const Tensor bias = as_dense_float32(exec, args.bias);
   const Outputs<Out> outputs{bias ? bias.data<float>() : nullptr, args.out.data<Out>(), shape.ldout,
                              args.accumulate};
@@ -315,10 +342,13 @@ void run(ExecContext& exec, const QuantizedLinearArgs& args) {
 template <class T, class Out>
 void run(ExecContext& exec, const QuantizedLinearArgs& args) {
   dispatch_compute_dtype(args.weight_scale.dtype(), [&]<class Scale>(std::type_identity<Scale>) {
-    if (code_bits(args.x.extent(-1), args.weight.extent(1)) == 8)
-      run<T, Out, Scale, 8>(exec, args);
+    const std::int64_t in_features = args.x.extent(-1);
+    if (code_bits(in_features, args.weight.extent(1)) == 4)
+      run<T, Out, Scale, 4, 2>(exec, args);
+    else if (in_features / args.weight_scale.extent(1) % InputBlock<8, 2>::features == 0)
+      run<T, Out, Scale, 8, 2>(exec, args);
     else
-      run<T, Out, Scale, 4>(exec, args);
+      run<T, Out, Scale, 8, 1>(exec, args);
   });
 }
 
@@ -329,7 +359,7 @@ const char* why_not(Device device, const QuantizedLinearArgs& args) {
   const LinearShape shape = linear_shape(args);
   if (shape.rows > quantized_linear_few_rows) return "many rows: bound by arithmetic";
   const bool is_int8 = code_bits(shape.in_features, args.weight.extent(1)) == 8;
-  const std::int64_t features = is_int8 ? InputBlock<8>::features : InputBlock<4>::features;
+  const std::int64_t features = is_int8 ? InputBlock<8, 1>::features : InputBlock<4, 2>::features;
   if (shape.in_features % features != 0) return "the inputs are not whole blocks of 64 bytes of codes";
   const std::int64_t group = shape.in_features / args.weight_scale.extent(1);
   if (group % features != 0 && features % group != 0) return "a group is neither blocks nor part of one";

@@ -41,6 +41,8 @@ const Case cases[] = {
     {"int4, 5 x 256 -> 9, groups of 256, slices", 5, 256, 9, 1, 4, f32, true, false, false, false, 9},
     {"int8, 8 x 320 -> 67, groups of 64, slices", 8, 320, 67, 5, 8, bf16, true, true, false, false, 64},
     {"int8, 2 x 128 -> 7, groups of 8", 2, 128, 7, 16, 8, bf16, false, false, true, true, 0},
+    {"int8, 1 x 2304 -> 6, a channel", 1, 2304, 6, 1, 8, f32, true, false, false, false, 0},
+    {"int4, 5 x 2304 -> 5, 18 groups", 5, 2304, 5, 18, 4, bf16, true, false, false, false, 0},
     {"int4, 17 x 128 -> 200", 17, 128, 200, 1, 4, bf16, false, true, false, false, 8},
     {"int8, 33 x 512 -> 300, 4 groups", 33, 512, 300, 4, 8, f32, true, false, true, true, 0},
 };
