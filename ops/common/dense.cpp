@@ -1,6 +1,7 @@
 #include "ops/common/dense.hpp"
 
 #include "ophis/core/kokkos.hpp"
+#include "ophis/core/simd.hpp"
 
 namespace ophis {
 namespace {
@@ -28,13 +29,27 @@ struct Offsets {
   }
 };
 
-template <class T>
+/// One item: a row of the last axis on a CPU, an element on a GPU, where threads then write side by side.
+template <class T, int W>
 struct Gather {
   const T* from;
   Offsets offsets;
   float* to;
-  KOKKOS_INLINE_FUNCTION void operator()(std::int64_t i) const {
-    to[i] = static_cast<float>(from[offsets[i]]);
+  std::int64_t length, stride;  // of what an item reads
+
+  Gather(const Tensor& tensor, const Tensor& dense)
+      : from(tensor.data<T>()),
+        offsets(tensor),
+        to(dense.data<float>()),
+        length(W == 1 ? 1 : std::max<std::int64_t>(1, tensor.extent(-1))),
+        stride(tensor.stride(-1)) {}
+
+  KOKKOS_INLINE_FUNCTION void operator()(std::int64_t item) const {
+    const T* const row = from + offsets[item * length];
+    for (std::int64_t i = 0; i < length; i += W) {
+      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, length - i));
+      store(to + item * length + i, 1, count, load<W>(row + i * stride, stride, count));
+    }
   }
 };
 
@@ -52,9 +67,9 @@ Tensor as_dense_float32(ExecContext& exec, const Tensor& parameter) {
   if (!parameter || (parameter.dtype() == DType::float32 && parameter.is_contiguous())) return parameter;
   const Tensor dense = exec.workspace().take_tensor(DType::float32, parameter.shape());
   dispatch_compute_dtype(parameter.dtype(), [&]<class T>(std::type_identity<T>) {
-    const Gather<T> gather{parameter.data<T>(), Offsets(parameter), dense.data<float>()};
     with_exec_space(exec, [&](const auto& space) {
-      for_each_element(space, "ophis::as_dense_float32", parameter.count(), gather);
+      const Gather<T, pack_width<std::remove_cvref_t<decltype(space)>>> gather(parameter, dense);
+      for_each_element(space, "ophis::as_dense_float32", parameter.count() / gather.length, gather);
     });
   });
   return dense;

@@ -18,8 +18,10 @@ inline constexpr float log2_e = 1.44269504088896341f;
 
 /// Positions of one sequence that an item works on at a time: its inputs, converted to float, stay in L1.
 inline constexpr int time_tile = 64;
-/// States whose recurrences run side by side, in registers; dstate is padded with zeros to a multiple.
-inline constexpr int states_per_block = 4;
+/// Rows are too far apart for the hardware to see what comes.
+inline constexpr int steps_ahead = time_tile;
+/// States whose recurrences run side by side, in registers.
+inline constexpr int states_per_block = 8;
 
 /// Channels cut into packs of W. A pack never holds channels of two groups.
 template <int W>
@@ -65,47 +67,41 @@ KOKKOS_FUNCTION Pack<W> step_size(Pack<W> delta, const float* bias, std::int64_t
 }
 
 /// to[block, n, lane] = from[channel, n], from (dim, dstate): the parameters of a pack of channels side by
-/// side; zero beyond dim and dstate. One item a block.
+/// side; zero beyond dim. One item a block.
 template <int W>
 struct InterleaveChannels {
   const float* from;
   float* to;
   ChannelBlocks<W> blocks;
-  std::int64_t dstate, padded_dstate;
+  std::int64_t dstate;
 
   KOKKOS_FUNCTION void operator()(std::int64_t block) const {
     const float* const rows = from + blocks.first_channel(block) * dstate;
-    float* const packs = to + block * padded_dstate * W;
-    for (std::int64_t n = 0; n < padded_dstate; ++n) {
-      store(packs + n * W, load<W>(rows + n, dstate, n < dstate ? blocks.channels(block) : 0));
-    }
+    float* const packs = to + block * dstate * W;
+    for (std::int64_t n = 0; n < dstate; ++n)
+      store(packs + n * W, load<W>(rows + n, dstate, blocks.channels(block)));
   }
 };
 
-/// Copies rows of `count` (at most Lanes) elements to tile[step][lane], zero in the other lanes. Reads along
-/// the dense axis; W is the width of packs.
-template <int W, int Lanes, class T>
+/// Copies rows of `count` (at most W) elements to tile[step][lane], zero in the other lanes. Reads along the
+/// dense axis.
+template <int W, class T>
 KOKKOS_FUNCTION void read_tile(float* tile, const T* from, std::int64_t step_stride, std::int64_t lane_stride,
                                int steps, int count) {
   if (step_stride == 1 && lane_stride != 1) {
-    for (int lane = 0; lane < Lanes; ++lane) {
+    for (int lane = 0; lane < W; ++lane) {
       const T* const row = from + lane * lane_stride;
-      for (int t = 0; t < steps; ++t)
-        tile[t * Lanes + lane] = lane < count ? static_cast<float>(row[t]) : 0.0f;
+      for (int t = 0; t < steps; ++t) tile[t * W + lane] = lane < count ? static_cast<float>(row[t]) : 0.0f;
     }
     return;
   }
-  constexpr int V = W < Lanes ? W : Lanes;
-  for (int lane = 0; lane < Lanes; lane += V) {
-    const int lanes = Kokkos::max(0, Kokkos::min(V, count - lane));
-    for (int t = 0; t < steps; ++t) {
-      store(tile + t * Lanes + lane,
-            load<V>(from + t * step_stride + lane * lane_stride, lane_stride, lanes));
-    }
+  for (int t = 0; t < steps; ++t) {
+    prefetch<W>(from + (t + steps_ahead) * step_stride);
+    store(tile + t * W, load<W>(from + t * step_stride, lane_stride, count));
   }
 }
 
-/// The same the other way round, for W lanes.
+/// The same the other way round.
 template <int W, class T>
 KOKKOS_FUNCTION void write_tile(const float* tile, T* to, std::int64_t step_stride, std::int64_t lane_stride,
                                 int steps, int count) {
@@ -121,85 +117,110 @@ KOKKOS_FUNCTION void write_tile(const float* tile, T* to, std::int64_t step_stri
   }
 }
 
-/// What a block of states multiplies with at step t: a scalar of the tile above for all channels of the pack,
-/// or a pack of each channel's constants.
+/// What states from some n on multiply with at step t: a scalar for all channels of the pack, or a pack of
+/// each channel's constants.
 template <int W, bool constant>
 struct Factors {
   const float* values;
+  std::int64_t step_stride;
 
   KOKKOS_FORCEINLINE_FUNCTION Pack<W> at(int t, int n) const {
     if constexpr (constant)
       return load<W>(values + n * W);
     else
-      return Pack<W>(values[t * states_per_block + n]);
+      return Pack<W>(values[t * step_stride + n]);
   }
 };
 
-/// The recurrence: a block of states of one pack of channels, over the steps of a tile. A and state are
+/// The recurrence: some states of one pack of channels, over the steps of a tile. A and state are
 /// [state][lane]; step (times log2 e), input and y are [t][lane].
-template <int W, bool constant_B, bool constant_C>
-KOKKOS_FUNCTION void advance(int steps, const float* step, const float* input, const float* A,
-                             Factors<W, constant_B> B, Factors<W, constant_C> C, float* state, float* y) {
-  Pack<W> h[states_per_block];
-  for (int n = 0; n < states_per_block; ++n) h[n] = load<W>(state + n * W);
+template <int W, int states, bool constant_B, bool constant_C>
+KOKKOS_FUNCTION void recur(int steps, const float* step, const float* input, const float* A,
+                           Factors<W, constant_B> B, Factors<W, constant_C> C, float* state, float* y) {
+  Pack<W> h[states];
+  for (int n = 0; n < states; ++n) h[n] = load<W>(state + n * W);
   for (int t = 0; t < steps; ++t) {
     const Pack<W> s = load<W>(step + t * W), x = load<W>(input + t * W);
     Pack<W> sum = load<W>(y + t * W);
-    for (int n = 0; n < states_per_block; ++n) {
+    for (int n = 0; n < states; ++n) {
       h[n] = fma(exp2(s * load<W>(A + n * W)), h[n], x * B.at(t, n));
       sum = fma(h[n], C.at(t, n), sum);
     }
     store(y + t * W, sum);
   }
-  for (int n = 0; n < states_per_block; ++n) store(state + n * W, h[n]);
+  for (int n = 0; n < states; ++n) store(state + n * W, h[n]);
 }
 
-/// One item: W channels of one sequence, from its first position to its last.
+/// One item: some packs of channels of one sequence, from its first position to its last.
 template <class T, int W>
 struct Scan {
   Strided<T, 3> u, delta, z, out;
   Strided<float, 3> initial_states, final_states;
-  Coefficient<T, 4> B, C;
+  Coefficient<float, 4> B, C;                // all channels read them, so they are converted once
   const float *A_packs, *B_packs, *C_packs;  // interleaved; the latter two only where they are constant
   const float *D, *delta_bias;               // (dim), or nullptr
-  float* states;                             // (items, padded_dstate, W): the running states
+  float* states;                             // (sequences, blocks, dstate, W): the running states
   SequenceMap sequences;
   ChannelBlocks<W> blocks;
-  std::int64_t dstate, padded_dstate;
+  std::int64_t blocks_per_item;
+  std::int64_t dstate;
   bool delta_softplus;
+
+  /// Packs of channels that are in one cache line.
+  static constexpr std::int64_t blocks_per_line =
+      W == 1 ? 1 : Kokkos::max<std::int64_t>(1, 64 / (W * static_cast<std::int64_t>(sizeof(T))));
 
   struct Tile {
     alignas(64) float step[time_tile * W];
     alignas(64) float input[time_tile * W];
     alignas(64) float y[time_tile * W];
-    alignas(64) float B[time_tile * states_per_block];
-    alignas(64) float C[time_tile * states_per_block];
   };
 
+  KOKKOS_FUNCTION std::int64_t items_per_sequence() const {
+    return (blocks.count() + blocks_per_item - 1) / blocks_per_item;
+  }
+
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    const std::int64_t block = item % blocks.count(), index = item / blocks.count();
-    const std::int64_t channel = blocks.first_channel(block);
-    const int count = blocks.channels(block);
+    const std::int64_t index = item / items_per_sequence();
+    const std::int64_t begin = item % items_per_sequence() * blocks_per_item;
+    const std::int64_t end = Kokkos::min(blocks.count(), begin + blocks_per_item);
     const Sequence sequence = sequences[index];
-    float* const state = states + item * padded_dstate * W;
-    for (std::int64_t n = 0; n < padded_dstate; ++n) {
-      const bool given = initial_states && n < dstate;
-      store(state + n * W,
-            given ? load<W>(initial_states.at(index, channel, n), initial_states.stride(1), count)
-                  : Pack<W>(0.0f));
-    }
+    for (std::int64_t block = begin; block < end; ++block) set_states(index, block);
     Tile tile;
     for (std::int64_t l = sequence.begin; l < sequence.end; l += time_tile) {
       const int steps = static_cast<int>(Kokkos::min<std::int64_t>(time_tile, sequence.end - l));
-      prepare(tile, sequence.batch, l, steps, channel, count);
-      for (std::int64_t n = 0; n < padded_dstate; n += states_per_block) {
-        advance_states(tile, sequence.batch, l, steps, block, n, state + n * W);
+      for (std::int64_t block = begin; block < end; ++block) {
+        const std::int64_t channel = blocks.first_channel(block);
+        const int count = blocks.channels(block);
+        prepare(tile, sequence.batch, l, steps, channel, count);
+        advance(tile, sequence.batch, l, steps, block, states_of(index, block));
+        finish(tile, sequence.batch, l, steps, channel, count);
       }
-      finish(tile, sequence.batch, l, steps, channel, count);
     }
     if (!final_states) return;
+    for (std::int64_t block = begin; block < end; ++block) write_states(index, block);
+  }
+
+  KOKKOS_FUNCTION float* states_of(std::int64_t index, std::int64_t block) const {
+    return states + (index * blocks.count() + block) * dstate * W;
+  }
+
+  KOKKOS_FUNCTION void set_states(std::int64_t index, std::int64_t block) const {
+    float* const state = states_of(index, block);
     for (std::int64_t n = 0; n < dstate; ++n) {
-      store(final_states.at(index, channel, n), final_states.stride(1), count, load<W>(state + n * W));
+      Pack<W> h(0.0f);
+      if (initial_states)
+        h = load<W>(initial_states.at(index, blocks.first_channel(block), n), initial_states.stride(1),
+                    blocks.channels(block));
+      store(state + n * W, h);
+    }
+  }
+
+  KOKKOS_FUNCTION void write_states(std::int64_t index, std::int64_t block) const {
+    const float* const state = states_of(index, block);
+    for (std::int64_t n = 0; n < dstate; ++n) {
+      store(final_states.at(index, blocks.first_channel(block), n), final_states.stride(1),
+            blocks.channels(block), load<W>(state + n * W));
     }
   }
 
@@ -218,36 +239,43 @@ struct Scan {
     }
   }
 
+  KOKKOS_FUNCTION void advance(Tile& tile, std::int64_t batch, std::int64_t l, int steps, std::int64_t block,
+                               float* state) const {
+    std::int64_t n = 0;
+    for (; n + states_per_block <= dstate; n += states_per_block)
+      advance_states<states_per_block>(tile, batch, l, steps, block, n, state + n * W);
+    for (; n < dstate; ++n) advance_states<1>(tile, batch, l, steps, block, n, state + n * W);
+  }
+
+  /// States [n, n + count).
+  template <int count>
   KOKKOS_FUNCTION void advance_states(Tile& tile, std::int64_t batch, std::int64_t l, int steps,
                                       std::int64_t block, std::int64_t n, float* state) const {
-    const std::int64_t channel = blocks.first_channel(block);
-    if (!B.constant) read_states(tile.B, B, batch, l, steps, channel, n);
-    if (!C.constant) read_states(tile.C, C, batch, l, steps, channel, n);
-    const std::int64_t packs = (block * padded_dstate + n) * W;
+    const std::int64_t packs = (block * dstate + n) * W;
     const auto run = [&](auto b, auto c) {
-      advance<W>(steps, tile.step, tile.input, A_packs + packs, b, c, state, tile.y);
+      recur<W, count>(steps, tile.step, tile.input, A_packs + packs, b, c, state, tile.y);
     };
-    const Factors<W, false> step_B{tile.B}, step_C{tile.C};
-    const Factors<W, true> constant_B{B.constant ? B_packs + packs : nullptr};
-    const Factors<W, true> constant_C{C.constant ? C_packs + packs : nullptr};
+    const auto with_B = [&](auto b) {
+      if (C.constant)
+        run(b, Factors<W, true>{C_packs + packs, 0});
+      else
+        run(b, factors(C, batch, l, block, n));
+    };
     if (B.constant)
-      C.constant ? run(constant_B, constant_C) : run(constant_B, step_C);
+      with_B(Factors<W, true>{B_packs + packs, 0});
     else
-      C.constant ? run(step_B, constant_C) : run(step_B, step_C);
+      with_B(factors(B, batch, l, block, n));
+  }
+
+  KOKKOS_FUNCTION Factors<W, false> factors(const Coefficient<float, 4>& from, std::int64_t batch,
+                                            std::int64_t l, std::int64_t block, std::int64_t n) const {
+    const std::int64_t group = blocks.first_channel(block) / from.channels_per_group;
+    return {from.per_step.at(batch, l, group, n), from.per_step.stride(1)};
   }
 
   KOKKOS_FUNCTION static void read_channels(float* tile, const Strided<T, 3>& from, std::int64_t batch,
                                             std::int64_t l, int steps, std::int64_t channel, int count) {
-    read_tile<W, W>(tile, from.at(batch, l, channel), from.stride(1), from.stride(2), steps, count);
-  }
-
-  /// States [n, n + states_per_block) of B or C.
-  KOKKOS_FUNCTION void read_states(float* tile, const Coefficient<T, 4>& from, std::int64_t batch,
-                                   std::int64_t l, int steps, std::int64_t channel, std::int64_t n) const {
-    const Strided<T, 4>& values = from.per_step;
-    read_tile<W, states_per_block>(tile, values.at(batch, l, channel / from.channels_per_group, n),
-                                   values.stride(1), values.stride(3), steps,
-                                   static_cast<int>(Kokkos::min<std::int64_t>(states_per_block, dstate - n)));
+    read_tile<W>(tile, from.at(batch, l, channel), from.stride(1), from.stride(2), steps, count);
   }
 
   /// Gates y and writes it.
@@ -379,14 +407,14 @@ struct Update {
   }
 };
 
-/// A parameter (dim, dstate) in packs of channels, (blocks, padded_dstate, W), in the workspace.
+/// A parameter (dim, dstate) in packs of channels, (blocks, dstate, W), in the workspace.
 template <int W, class Space>
 const float* interleave(ExecContext& exec, const Space& space, const float* parameter,
-                        const ChannelBlocks<W>& blocks, std::int64_t dstate, std::int64_t padded_dstate) {
+                        const ChannelBlocks<W>& blocks, std::int64_t dstate) {
   if (parameter == nullptr) return nullptr;
-  float* const packs = exec.workspace().take<float>(blocks.count() * padded_dstate * W);
+  float* const packs = exec.workspace().take<float>(blocks.count() * dstate * W);
   for_each_element(space, "ophis::selective_scan::interleave", blocks.count(),
-                   InterleaveChannels<W>{parameter, packs, blocks, dstate, padded_dstate});
+                   InterleaveChannels<W>{parameter, packs, blocks, dstate});
   return packs;
 }
 
@@ -398,30 +426,33 @@ template <class T, class Space>
 void run_scan(ExecContext& exec, const Space& space, const SelectiveScanArgs& args, std::int64_t nseq) {
   constexpr int W = pack_width<Space>;
   const std::int64_t dim = args.u.extent(2), dstate = args.A.extent(1);
-  const std::int64_t padded = (dstate + states_per_block - 1) / states_per_block * states_per_block;
-  const Coefficient<T, 4> B(exec, args.B, dim), C(exec, args.C, dim);
+  const Coefficient<float, 4> B(exec, as_dense_float32(exec, args.B), dim);
+  const Coefficient<float, 4> C(exec, as_dense_float32(exec, args.C), dim);
   const ChannelBlocks<W> blocks(dim, std::gcd(B.channels_per_group, C.channels_per_group));
   const float* const A = as_dense_float32(exec, args.A).data<float>();
-  const Scan<T, W> kernel{Strided<T, 3>(args.u),
-                          Strided<T, 3>(args.delta),
-                          Strided<T, 3>(args.z),
-                          Strided<T, 3>(args.out),
-                          Strided<float, 3>(args.initial_states),
-                          Strided<float, 3>(args.final_states),
-                          B,
-                          C,
-                          interleave(exec, space, A, blocks, dstate, padded),
-                          interleave(exec, space, B.constant, blocks, dstate, padded),
-                          interleave(exec, space, C.constant, blocks, dstate, padded),
-                          vector_or_null(exec, args.D),
-                          vector_or_null(exec, args.delta_bias),
-                          exec.workspace().take<float>(nseq * blocks.count() * padded * W),
-                          SequenceMap(args.cu_seqlens, args.u.extent(1)),
-                          blocks,
-                          dstate,
-                          padded,
-                          args.delta_softplus};
-  for_each_item(space, "ophis::selective_scan", nseq * blocks.count(), kernel);
+  using K = Scan<T, W>;
+  // Fewer where there would not be enough work for all threads.
+  const bool whole_lines = nseq * blocks.count() >= K::blocks_per_line * space.concurrency();
+  const K kernel{Strided<T, 3>(args.u),
+                 Strided<T, 3>(args.delta),
+                 Strided<T, 3>(args.z),
+                 Strided<T, 3>(args.out),
+                 Strided<float, 3>(args.initial_states),
+                 Strided<float, 3>(args.final_states),
+                 B,
+                 C,
+                 interleave(exec, space, A, blocks, dstate),
+                 interleave(exec, space, B.constant, blocks, dstate),
+                 interleave(exec, space, C.constant, blocks, dstate),
+                 vector_or_null(exec, args.D),
+                 vector_or_null(exec, args.delta_bias),
+                 exec.workspace().take<float>(nseq * blocks.count() * dstate * W),
+                 SequenceMap(args.cu_seqlens, args.u.extent(1)),
+                 blocks,
+                 whole_lines ? K::blocks_per_line : 1,
+                 dstate,
+                 args.delta_softplus};
+  for_each_item(space, "ophis::selective_scan", nseq * kernel.items_per_sequence(), kernel);
 }
 
 inline void scan(ExecContext& exec, const SelectiveScanArgs& args) {

@@ -208,8 +208,8 @@ class HubTest(unittest.TestCase):
                                       stderr=subprocess.PIPE, text=True) for _ in range(3)]
         time.sleep(0.5)
         self.hub.gate.set()
-        for process in processes:
-            out, err = process.communicate(timeout=60)
+        outputs = [process.communicate(timeout=60) for process in processes]
+        for process, (out, err) in zip(processes, outputs):
             self.assertEqual((process.returncode, err), (0, ""))
             self.check_whole(Path(out.rstrip("\n")))
         self.assertEqual(self.hub.count("GET", WEIGHTS), 2)  # the redirect and the storage, once

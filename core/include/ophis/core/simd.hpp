@@ -17,6 +17,9 @@
 
 #if defined(__F16C__) && !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__)
 #define OPHIS_HAS_F16C
+#if defined(__AVX512F__)
+#define OPHIS_HAS_AVX512
+#endif
 #include <immintrin.h>
 #endif
 
@@ -157,7 +160,7 @@ template <int W>
 OPHIS_INLINE_FUNCTION Pack<W> widen(Vector<std::uint16_t, W> halves) {
 #if defined(OPHIS_HAS_F16C)
   if constexpr (W == 8) return std::bit_cast<Pack<W>>(_mm256_cvtph_ps(std::bit_cast<__m128i>(halves)));
-#if defined(__AVX512F__)
+#if defined(OPHIS_HAS_AVX512)
   if constexpr (W == 16)
     return std::bit_cast<Pack<W>>(_mm512_maskz_cvtph_ps(0xffff, std::bit_cast<__m256i>(halves)));
 #endif
