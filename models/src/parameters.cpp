@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "models/src/source_pieces.hpp"
 #include "ophis/core/host_parallel.hpp"
 #include "ophis/core/simd.hpp"
 
@@ -41,14 +42,34 @@ void convert_rows(const Tensor& from, const Tensor& to) {
   }
 }
 
-Parameter copy_of(const Parameter& parameter) {
-  OwnedTensor copy(parameter.tensor.dtype(), parameter.tensor.shape());
-  const auto* const from = static_cast<const std::byte*>(parameter.tensor.raw());
-  auto* const to = static_cast<std::byte*>(copy->raw());
-  for_ranges_on_host(static_cast<std::int64_t>(copy->bytes()), [&](std::int64_t begin, std::int64_t end) {
-    std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
+void convert_into(const Tensor& from, const Tensor& to) {
+  if (from.count() == 0) return;
+  dispatch_compute_dtype(to.dtype(), [&]<class To>(std::type_identity<To>) {
+    if (from.dtype() == DType::float64) {
+      convert_rows<double, To>(from, to);
+    } else {
+      dispatch_compute_dtype(from.dtype(),
+                             [&]<class From>(std::type_identity<From>) { convert_rows<From, To>(from, to); });
+    }
   });
-  return own(std::move(copy));
+}
+
+/// Dense, to a tensor of the same bytes.
+void copy_bytes(const Tensor& from, const Tensor& to) {
+  for_ranges_on_host(static_cast<std::int64_t>(from.bytes()), [&](std::int64_t begin, std::int64_t end) {
+    std::memcpy(static_cast<std::byte*>(to.raw()) + begin, static_cast<const std::byte*>(from.raw()) + begin,
+                static_cast<std::size_t>(end - begin));
+  });
+}
+
+/// A parameter that fill(part of it, part of the new one) makes of another.
+template <class Fill>
+Parameter make_of(const Parameter& parameter, DType dtype, const Fill& fill) {
+  OwnedTensor made(dtype, parameter.tensor.shape());
+  for_each_piece(parameter, [&](std::int64_t begin, std::int64_t end) {
+    fill(parameter.tensor.slice(0, begin, end), made->slice(0, begin, end));
+  });
+  return own(std::move(made));
 }
 
 /// On the host or not.
@@ -83,9 +104,9 @@ Parameter Placement::put(const Parameter& parameter) const {
     return parameter;
   }
   if (!m_uploader) {
-    const bool copies = m_copies_files && parameter.in_file && parameter.tensor.is_contiguous() &&
+    const bool copies = m_copies_files && parameter.release && parameter.tensor.is_contiguous() &&
                         parameter.tensor.bytes() >= huge_page_bytes;
-    return copies ? copy_of(parameter) : parameter;
+    return copies ? make_of(parameter, parameter.tensor.dtype(), copy_bytes) : parameter;
   }
   OwnedTensor there(parameter.tensor.dtype(), parameter.tensor.shape(), m_device);
   m_uploader->upload(parameter.tensor, there);
@@ -117,7 +138,7 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
     return source.placement().put(parameter);
   require_on_host(source, name, parameter);
   try {
-    return source.placement().put(own(convert(parameter.tensor, dtype)));
+    return source.placement().put(make_of(parameter, dtype, convert_into));
   } catch (const Error& error) {
     fail(error.code(), "parameter ", source.full_name(name), ": ", error.what());
   }
@@ -125,16 +146,7 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
 
 OwnedTensor convert(const Tensor& tensor, DType dtype) {
   OwnedTensor result(dtype, tensor.shape());
-  if (tensor.count() == 0) return result;
-  dispatch_compute_dtype(dtype, [&]<class To>(std::type_identity<To>) {
-    if (tensor.dtype() == DType::float64) {
-      convert_rows<double, To>(tensor, result);
-    } else {
-      dispatch_compute_dtype(tensor.dtype(), [&]<class From>(std::type_identity<From>) {
-        convert_rows<From, To>(tensor, result);
-      });
-    }
-  });
+  convert_into(tensor, result);
   return result;
 }
 

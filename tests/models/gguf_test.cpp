@@ -54,6 +54,18 @@ TEST_CASE("gguf: every type stands for what llama.cpp's own package says") {
   CHECK(dense == 3);
 }
 
+TEST_CASE("gguf: blocks are released as they are unpacked") {
+  constexpr std::int64_t rows = 5000, columns = 1024, row_bytes = columns / 32 * 34;
+  const std::vector<std::byte> blocks(static_cast<std::size_t>(rows * row_bytes));
+  std::size_t released = 0;
+  gguf::unpack("Q8_0", blocks, rows, columns, [&](std::span<const std::byte> piece) {
+    CHECK(piece.data() == blocks.data() + released);
+    CHECK(piece.size() < blocks.size() / 2);
+    released += piece.size();
+  });
+  CHECK(released == blocks.size());
+}
+
 TEST_CASE("gguf: metadata, shapes and types") {
   const Checkpoint checkpoint = Checkpoint::open(types_file);
   CHECK(checkpoint.format() == CheckpointFormat::gguf);

@@ -86,7 +86,9 @@ class Checkpoint {
 
   /// Gives a tensor's pages back to the system, which may keep them cached. They come back when they are
   /// touched: its data do not change. Throws Error(not_found) as tensor() does.
-  void release(std::string_view name) const;
+  void release(std::string_view name) const { release(bytes(name)); }
+  /// The same of the pages that lie whole in a part of a file. Bytes elsewhere are left alone.
+  void release(std::span<const std::byte> bytes) const;
 
  private:
   struct Impl;
