@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "models/src/source_pieces.hpp"
-#include "ophis/core/host_parallel.hpp"
 #include "ophis/core/simd.hpp"
 
 namespace ophis {
@@ -42,29 +41,23 @@ void convert_rows(const Tensor& from, const Tensor& to) {
   }
 }
 
-void convert_into(const Tensor& from, const Tensor& to) {
-  if (from.count() == 0) return;
-  dispatch_compute_dtype(to.dtype(), [&]<class To>(std::type_identity<To>) {
-    if (from.dtype() == DType::float64) {
-      convert_rows<double, To>(from, to);
-    } else {
-      dispatch_compute_dtype(from.dtype(),
-                             [&]<class From>(std::type_identity<From>) { convert_rows<From, To>(from, to); });
-    }
+/// Writes the elements of a tensor to a dense one of the same shape.
+using FillFn = void (*)(const Tensor& from, const Tensor& to);
+
+/// That converts between these. Throws Error(invalid_argument) for others.
+FillFn converter(DType from, DType to) {
+  return dispatch_compute_dtype(to, [&]<class To>(std::type_identity<To>) -> FillFn {
+    if (from == DType::float64) return convert_rows<double, To>;
+    return dispatch_compute_dtype(
+        from, []<class From>(std::type_identity<From>) -> FillFn { return convert_rows<From, To>; });
   });
 }
 
-/// Dense, to a tensor of the same bytes.
-void copy_bytes(const Tensor& from, const Tensor& to) {
-  for_ranges_on_host(static_cast<std::int64_t>(from.bytes()), [&](std::int64_t begin, std::int64_t end) {
-    std::memcpy(static_cast<std::byte*>(to.raw()) + begin, static_cast<const std::byte*>(from.raw()) + begin,
-                static_cast<std::size_t>(end - begin));
-  });
-}
+/// Of dense tensors of one dtype.
+void copy_bytes(const Tensor& from, const Tensor& to) { std::memcpy(to.raw(), from.raw(), from.bytes()); }
 
-/// A parameter that fill(part of it, part of the new one) makes of another.
-template <class Fill>
-Parameter make_of(const Parameter& parameter, DType dtype, const Fill& fill) {
+/// A parameter made of another.
+Parameter make_of(const Parameter& parameter, DType dtype, FillFn fill) {
   OwnedTensor made(dtype, parameter.tensor.shape());
   for_each_piece(parameter, [&](std::int64_t begin, std::int64_t end) {
     fill(parameter.tensor.slice(0, begin, end), made->slice(0, begin, end));
@@ -138,7 +131,7 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
     return source.placement().put(parameter);
   require_on_host(source, name, parameter);
   try {
-    return source.placement().put(make_of(parameter, dtype, convert_into));
+    return source.placement().put(make_of(parameter, dtype, converter(parameter.tensor.dtype(), dtype)));
   } catch (const Error& error) {
     fail(error.code(), "parameter ", source.full_name(name), ": ", error.what());
   }
@@ -146,7 +139,7 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
 
 OwnedTensor convert(const Tensor& tensor, DType dtype) {
   OwnedTensor result(dtype, tensor.shape());
-  convert_into(tensor, result);
+  if (tensor.count() > 0) converter(tensor.dtype(), dtype)(tensor, result);
   return result;
 }
 

@@ -226,6 +226,8 @@ QuantizedMatrix quantize(const Parameter& parameter, const WeightFormat& format,
   const Tensor& weight = parameter.tensor;
   OPHIS_REQUIRE(weight.rank() == 2 && weight.extent(0) > 0, "a matrix is wanted to be quantized, got ",
                 weight);
+  OPHIS_REQUIRE(is_compute_dtype(weight.dtype()) || weight.dtype() == DType::float64, "a matrix of ",
+                weight.dtype(), " cannot be quantized");
   OPHIS_REQUIRE(format.bits == 8 || format.bits == 4, "codes have 8 or 4 bits, not ", format.bits);
   const std::int64_t out = weight.extent(0), in = weight.extent(1);
   QuantizedMatrix result;
@@ -240,29 +242,29 @@ QuantizedMatrix quantize(const Parameter& parameter, const WeightFormat& format,
   if (!format.symmetric) result.zero_point = OwnedTensor(DType::uint8, {out, groups});
   const RowQuantizer quantizer(weight, result.format, statistics);
   std::vector<std::uint8_t> is_finite(static_cast<std::size_t>(out), 1);
-  const auto quantize_row = [&](std::int64_t o) {
+  for_each_piece(parameter, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> codes;
     std::vector<GroupScale> scales;
-    if (!quantizer.run(o, codes, scales)) {
-      is_finite[static_cast<std::size_t>(o)] = 0;
-      return;
+    for (std::int64_t o = begin; o < end; ++o) {
+      if (!quantizer.run(o, codes, scales)) {
+        is_finite[static_cast<std::size_t>(o)] = 0;
+        continue;
+      }
+      std::uint8_t* const bytes = result.codes->data<std::uint8_t>() + o * row_bytes;
+      std::fill(bytes, bytes + row_bytes, std::uint8_t{0});
+      for (std::int64_t i = 0; i < in; ++i) {
+        const std::int64_t bit = i * format.bits;
+        bytes[bit / 8] |=
+            static_cast<std::uint8_t>(static_cast<int>(codes[static_cast<std::size_t>(i)]) << bit % 8);
+      }
+      for (std::int64_t g = 0; g < groups; ++g) {
+        const GroupScale& group = scales[static_cast<std::size_t>(g)];
+        result.scale->data<bfloat16>()[o * groups + g] = bfloat16(group.scale);
+        if (!format.symmetric)
+          result.zero_point->data<std::uint8_t>()[o * groups + g] =
+              static_cast<std::uint8_t>(group.zero_point);
+      }
     }
-    std::uint8_t* const bytes = result.codes->data<std::uint8_t>() + o * row_bytes;
-    std::fill(bytes, bytes + row_bytes, std::uint8_t{0});
-    for (std::int64_t i = 0; i < in; ++i) {
-      const std::int64_t bit = i * format.bits;
-      bytes[bit / 8] |=
-          static_cast<std::uint8_t>(static_cast<int>(codes[static_cast<std::size_t>(i)]) << bit % 8);
-    }
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const GroupScale& group = scales[static_cast<std::size_t>(g)];
-      result.scale->data<bfloat16>()[o * groups + g] = bfloat16(group.scale);
-      if (!format.symmetric)
-        result.zero_point->data<std::uint8_t>()[o * groups + g] = static_cast<std::uint8_t>(group.zero_point);
-    }
-  };
-  for_each_piece(parameter, [&](std::int64_t begin, std::int64_t end) {
-    for_each_on_host(end - begin, [&](std::int64_t o, int) { quantize_row(begin + o); });
   });
   const auto wrong = std::find(is_finite.begin(), is_finite.end(), 0);
   OPHIS_REQUIRE(wrong == is_finite.end(), "row ", wrong - is_finite.begin(),

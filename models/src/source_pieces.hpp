@@ -9,8 +9,9 @@
 
 namespace ophis {
 
-/// Calls body(begin, end) for ranges of a few MiB that make up [0, rows), one after the other, and releases
-/// the bytes of each. `bytes` are those of all rows, one row after the other; `release` may be empty.
+/// Calls body(begin, end) for ranges of at most a MiB, or a row, that make up [0, rows), in parallel, and
+/// releases the bytes of each. `bytes` are those of all rows, one row after the other; `release` may be
+/// empty. The body must not throw.
 void for_each_piece(std::int64_t rows, std::span<const std::byte> bytes, const ReleaseFn& release,
                     const std::function<void(std::int64_t begin, std::int64_t end)>& body);
 

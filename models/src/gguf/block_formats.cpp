@@ -250,13 +250,12 @@ UnpackedMatrix unpack_as(std::span<const std::byte> bytes, std::int64_t rows, st
   auto* const scale = static_cast<std::byte*>(matrix.scale->raw());
   const auto scale_row = groups * static_cast<std::int64_t>(size_of(matrix.scale->dtype()));
   float* const shift = Format::has_shift ? matrix.shift->data<float>() : nullptr;
-  const auto unpack_one = [&](std::int64_t r) {
-    unpack_row<Format>(reinterpret_cast<const Byte*>(bytes.data()) + r * blocks * Format::bytes, blocks,
-                       matrix.codes->data<Byte>() + r * row_bytes, scale + r * scale_row,
-                       shift + (Format::has_shift ? r * groups : 0));
-  };
   for_each_piece(rows, bytes, release, [&](std::int64_t begin, std::int64_t end) {
-    for_each_on_host(end - begin, [&](std::int64_t r, int) { unpack_one(begin + r); });
+    for (std::int64_t r = begin; r < end; ++r) {
+      unpack_row<Format>(reinterpret_cast<const Byte*>(bytes.data()) + r * blocks * Format::bytes, blocks,
+                         matrix.codes->data<Byte>() + r * row_bytes, scale + r * scale_row,
+                         shift + (Format::has_shift ? r * groups : 0));
+    }
   });
   return matrix;
 }

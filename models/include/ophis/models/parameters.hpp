@@ -13,8 +13,8 @@
 
 namespace ophis {
 
-/// Gives the pages of a mapped file that lie whole in these bytes back to the system. They come back when
-/// they are touched.
+/// Gives the pages of these bytes of a mapped file back to the system. They come back when they are touched.
+/// Called by several threads at once; must not throw.
 using ReleaseFn = std::function<void(std::span<const std::byte> bytes)>;
 
 /// A tensor and what keeps its memory alive.
