@@ -14,8 +14,13 @@ build=$root/build/$preset
 say() { printf '== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# Of any architecture, unless the name says which.
-have_package() { dpkg-query --show --showformat='${db:Status-Status}\n' "$1" 2>/dev/null | grep --quiet --line-regexp installed; }
+# Of the system's own architecture, unless the name says which.
+have_package() {
+  local architecture
+  if [[ $1 == *:* ]]; then architecture=${1#*:}; else architecture=$(dpkg --print-architecture); fi
+  dpkg-query --show --showformat='${Architecture} ${db:Status-Status}\n' "$1" 2>/dev/null |
+    grep --quiet --line-regexp --extended-regexp "($architecture|all) installed"
+}
 
 # as_root COMMAND...: through sudo where that is needed.
 as_root() {

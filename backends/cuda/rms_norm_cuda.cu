@@ -16,8 +16,6 @@ constexpr int max_threads = 1024;
 struct Matrix {
   void* data = nullptr;
   std::int64_t ld = 0;
-
-  explicit operator bool() const { return data != nullptr; }
 };
 
 template <class T>

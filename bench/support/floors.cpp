@@ -165,13 +165,10 @@ CacheFlusher::CacheFlusher(ExecContext& exec)
 void CacheFlusher::flush() {
   const auto count = static_cast<std::int64_t>(m_memory.bytes() / sizeof(float));
   auto* const floats = static_cast<float*>(m_memory.data());
-  if (m_exec.device().type == DeviceType::cpu) {
-    constexpr int W = pack_width<HostExecSpace>;
-    for_each_element(HostExecSpace(), "ophis::bench::flush", count / floats_per_item<W>,
-                     Fill<W>{floats, 1.0f});
-  } else {
-    fill_with_zeros(m_exec, Tensor(floats, DType::float32, {count}, m_exec.device()));
-  }
+  with_exec_space(m_exec, [&](const auto& space) {
+    constexpr int W = pack_width<std::decay_t<decltype(space)>>;
+    for_each_element(space, "ophis::bench::flush", count / floats_per_item<W>, Fill<W>{floats, 1.0f});
+  });
 }
 
 double measure_gemm(ExecContext& exec, DType dtype, const GemmShape& shape) {

@@ -14,7 +14,7 @@ class CacheFlusher {
  public:
   explicit CacheFlusher(ExecContext& exec);
   void flush();
-  /// Twice what the largest cache holds; on a CPU flush fills it with ones.
+  /// Twice what the largest cache holds; flush fills it with ones.
   const Buffer& memory() const { return m_memory; }
 
  private:

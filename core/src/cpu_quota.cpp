@@ -1,9 +1,12 @@
 #include "core/src/cpu_quota.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace ophis {
 namespace {
@@ -37,6 +40,14 @@ int smallest_quota(const Path& mount, Path group) {
   return smallest;
 }
 
+int cpus_of_affinity_mask() {
+  cpu_set_t mask;
+  // Fails on machines of more CPUs than the mask has bits.
+  return ::sched_getaffinity(0, sizeof(mask), &mask) == 0
+             ? CPU_COUNT(&mask)
+             : static_cast<int>(std::thread::hardware_concurrency());
+}
+
 }  // namespace
 
 int cpu_quota(const Path& root) {
@@ -53,6 +64,11 @@ int cpu_quota(const Path& root) {
     if (const int quota = smallest_quota(mount, line.substr(second + 1))) return quota;
   }
   return 0;
+}
+
+int default_threads(const std::filesystem::path& root) {
+  const int quota = cpu_quota(root);
+  return quota < cpus_of_affinity_mask() ? quota : 0;
 }
 
 }  // namespace ophis

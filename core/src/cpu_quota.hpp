@@ -1,4 +1,4 @@
-// How much of the machine's CPUs a container may use.
+// How many of the machine's CPUs this process may use.
 #pragma once
 
 #include <filesystem>
@@ -10,5 +10,9 @@ namespace ophis {
 /// CPUs of sixty-four it starts sixty-four threads, which then wait for each other. `root` is "/" but in
 /// tests.
 int cpu_quota(const std::filesystem::path& root = "/");
+
+/// The threads to start where nobody says how many: the quota, if that is less than the CPUs of the affinity
+/// mask; 0 to leave it to OpenMP, which knows the mask.
+int default_threads(const std::filesystem::path& root = "/");
 
 }  // namespace ophis

@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 
 #include "core/src/cpu_quota.hpp"
 #include "core/src/gpu.hpp"
@@ -40,8 +39,7 @@ void skip_unusable_gpu() {}
 int threads_to_start(const RuntimeOptions& options) {
   if (options.num_threads > 0) return options.num_threads;
   if (std::getenv("OMP_NUM_THREADS") || std::getenv("KOKKOS_NUM_THREADS")) return 0;
-  const int quota = cpu_quota();
-  return quota < static_cast<int>(std::thread::hardware_concurrency()) ? quota : 0;
+  return default_threads();
 }
 
 }  // namespace

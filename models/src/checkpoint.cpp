@@ -188,10 +188,13 @@ const std::vector<fs::path>& Checkpoint::files() const noexcept { return m_impl-
 
 std::uint64_t Checkpoint::total_bytes() const noexcept { return m_impl->total_bytes; }
 
-void Checkpoint::release(std::string_view name) const {
-  const Impl::Entry& entry = m_impl->find(name);
-  m_impl->maps[entry.file].release(entry.record.region_offset,
-                                   entry.record.region_offset + entry.record.region_bytes);
+void Checkpoint::release(std::span<const std::byte> bytes) const {
+  for (const MappedFile& map : m_impl->maps) {
+    const std::span<const std::byte> file = map.bytes();
+    const auto before = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes.data()) -
+                                                   reinterpret_cast<std::uintptr_t>(file.data()));
+    if (before < file.size()) map.release(before, before + bytes.size());
+  }
 }
 
 void Checkpoint::prefetch(const ProgressFn& progress, bool keep) const {

@@ -15,8 +15,9 @@ CheckpointParameters parameters_of(const std::shared_ptr<const Checkpoint>& chec
 }
 
 Parameter mapped_parameter(const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& name) {
-  const auto give_back = [checkpoint, name](const Checkpoint*) { checkpoint->release(name); };
-  return {checkpoint->tensor(name), std::shared_ptr<const void>(checkpoint.get(), give_back), true};
+  const auto release_all = [checkpoint, name](const Checkpoint*) { checkpoint->release(name); };
+  return {checkpoint->tensor(name), std::shared_ptr<const void>(checkpoint.get(), release_all),
+          [checkpoint](std::span<const std::byte> bytes) { checkpoint->release(bytes); }};
 }
 
 }  // namespace ophis

@@ -5,6 +5,7 @@
 
 #include "models/src/projection.hpp"
 #include "ophis/core/copy.hpp"
+#include "ophis/core/indices.hpp"
 #include "ophis/ops/activation.hpp"
 #include "ophis/ops/cross_entropy.hpp"
 
@@ -28,7 +29,6 @@ LanguageModel::Pass::Pass(const LanguageModel& model, ExecContext& exec, const F
   m_batch = given.extent(0);
   m_seqlen = given.extent(1);
   check();
-  check_ids();
   m_wanted = wanted_positions();
 }
 
@@ -45,28 +45,13 @@ void LanguageModel::Pass::check() const {
   OPHIS_REQUIRE(
       !m_input.labels || (m_input.labels.shape() == positions && m_input.labels.dtype() == DType::int64),
       "forward: labels are ", m_input.labels, ", but must be int64 ", positions);
+  // A GPU cannot report an id outside the vocabulary, so ids are looked at while they are here.
+  if (m_input.input_ids)
+    require_indices("forward: input_ids", m_input.input_ids, m_model.m_config.vocab_size);
   if (m_input.cache) m_model.require_own_kind(*m_input.cache);
   OPHIS_REQUIRE(m_input.cache == nullptr || m_input.cache->batch() == m_batch,
                 "forward: the cache has batch ", m_input.cache ? m_input.cache->batch() : 0,
                 ", but the input has ", m_batch);
-}
-
-/// A GPU cannot report an id outside the vocabulary, so ids are looked at while they are here.
-void LanguageModel::Pass::check_ids() const {
-  const Tensor& ids = m_input.input_ids;
-  if (!ids || ids.device() != Device::cpu() || m_exec.device() == Device::cpu()) return;
-  OPHIS_REQUIRE(ids.dtype() == DType::int64 || ids.dtype() == DType::int32, "forward: input_ids are ", ids,
-                ", but must be int64 or int32");
-  const std::int64_t vocab_size = m_model.m_config.vocab_size;
-  for (std::int64_t b = 0; b < m_batch; ++b) {
-    for (std::int64_t l = 0; l < m_seqlen; ++l) {
-      const Tensor at = ids.select(0, b).select(0, l);
-      const std::int64_t id =
-          ids.dtype() == DType::int64 ? *at.data<std::int64_t>() : *at.data<std::int32_t>();
-      OPHIS_REQUIRE(id >= 0 && id < vocab_size, "forward: input_ids hold ", id, " at ", Dims{b, l},
-                    ", but must hold values from 0 to ", vocab_size - 1);
-    }
-  }
 }
 
 std::vector<std::int64_t> LanguageModel::Pass::wanted_positions() const {

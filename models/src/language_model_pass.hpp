@@ -40,7 +40,6 @@ class LanguageModel::Pass {
 
  private:
   void check() const;
-  void check_ids() const;
   /// The positions whose logits are wanted, rising or not; empty: all.
   std::vector<std::int64_t> wanted_positions() const;
   /// The embeddings of positions [begin, end).

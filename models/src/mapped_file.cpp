@@ -10,6 +10,7 @@
 #include <limits>
 #include <system_error>
 
+#include "ophis/core/buffer.hpp"
 #include "ophis/core/error.hpp"
 
 namespace ophis {
@@ -74,11 +75,14 @@ void MappedFile::load(std::uint64_t begin, std::uint64_t end) const {
 }
 
 void MappedFile::release(std::uint64_t begin, std::uint64_t end) const {
-  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  begin = (begin + page - 1) / page * page;
-  if (end < m_bytes.size()) end = end / page * page;
   if (begin >= end) return;
-  ::madvise(const_cast<std::byte*>(m_bytes.data()) + begin, static_cast<std::size_t>(end - begin),
+  // Touching a page has the system map those around it, at most as many as make a huge page.
+  const auto file = reinterpret_cast<std::uintptr_t>(m_bytes.data());
+  const std::uintptr_t first = (file + begin) / huge_page_bytes * huge_page_bytes;
+  const std::uintptr_t last = (file + end + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes;
+  const std::uint64_t from = std::max(first, file) - file;
+  const std::uint64_t to = std::min<std::uint64_t>(last - file, m_bytes.size());
+  ::madvise(const_cast<std::byte*>(m_bytes.data()) + from, static_cast<std::size_t>(to - from),
             MADV_DONTNEED);
 }
 

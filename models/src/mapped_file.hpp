@@ -27,8 +27,8 @@ class MappedFile {
 
   /// Reads the pages of [begin, end) from the disk.
   void load(std::uint64_t begin, std::uint64_t end) const;
-  /// Gives the pages that lie whole in [begin, end) back to the system, which may keep them cached. They come
-  /// back when they are touched.
+  /// Gives the pages of [begin, end), and those around it that came along with them, back to the system,
+  /// which may keep them cached. They come back when they are touched.
   void release(std::uint64_t begin, std::uint64_t end) const;
 
  private:

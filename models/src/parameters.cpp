@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "ophis/core/host_parallel.hpp"
+#include "models/src/source_pieces.hpp"
 #include "ophis/core/simd.hpp"
 
 namespace ophis {
@@ -41,14 +41,28 @@ void convert_rows(const Tensor& from, const Tensor& to) {
   }
 }
 
-Parameter copy_of(const Parameter& parameter) {
-  OwnedTensor copy(parameter.tensor.dtype(), parameter.tensor.shape());
-  const auto* const from = static_cast<const std::byte*>(parameter.tensor.raw());
-  auto* const to = static_cast<std::byte*>(copy->raw());
-  for_ranges_on_host(static_cast<std::int64_t>(copy->bytes()), [&](std::int64_t begin, std::int64_t end) {
-    std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
+/// Writes the elements of a tensor to a dense one of the same shape.
+using FillFn = void (*)(const Tensor& from, const Tensor& to);
+
+/// That converts between these. Throws Error(invalid_argument) for others.
+FillFn converter(DType from, DType to) {
+  return dispatch_compute_dtype(to, [&]<class To>(std::type_identity<To>) -> FillFn {
+    if (from == DType::float64) return convert_rows<double, To>;
+    return dispatch_compute_dtype(
+        from, []<class From>(std::type_identity<From>) -> FillFn { return convert_rows<From, To>; });
   });
-  return own(std::move(copy));
+}
+
+/// Of dense tensors of one dtype.
+void copy_bytes(const Tensor& from, const Tensor& to) { std::memcpy(to.raw(), from.raw(), from.bytes()); }
+
+/// A parameter made of another.
+Parameter make_of(const Parameter& parameter, DType dtype, FillFn fill) {
+  OwnedTensor made(dtype, parameter.tensor.shape());
+  for_each_piece(parameter, [&](std::int64_t begin, std::int64_t end) {
+    fill(parameter.tensor.slice(0, begin, end), made->slice(0, begin, end));
+  });
+  return own(std::move(made));
 }
 
 /// On the host or not.
@@ -83,9 +97,9 @@ Parameter Placement::put(const Parameter& parameter) const {
     return parameter;
   }
   if (!m_uploader) {
-    const bool copies = m_copies_files && parameter.in_file && parameter.tensor.is_contiguous() &&
+    const bool copies = m_copies_files && parameter.release && parameter.tensor.is_contiguous() &&
                         parameter.tensor.bytes() >= huge_page_bytes;
-    return copies ? copy_of(parameter) : parameter;
+    return copies ? make_of(parameter, parameter.tensor.dtype(), copy_bytes) : parameter;
   }
   OwnedTensor there(parameter.tensor.dtype(), parameter.tensor.shape(), m_device);
   m_uploader->upload(parameter.tensor, there);
@@ -117,7 +131,7 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
     return source.placement().put(parameter);
   require_on_host(source, name, parameter);
   try {
-    return source.placement().put(own(convert(parameter.tensor, dtype)));
+    return source.placement().put(make_of(parameter, dtype, converter(parameter.tensor.dtype(), dtype)));
   } catch (const Error& error) {
     fail(error.code(), "parameter ", source.full_name(name), ": ", error.what());
   }
@@ -125,16 +139,7 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
 
 OwnedTensor convert(const Tensor& tensor, DType dtype) {
   OwnedTensor result(dtype, tensor.shape());
-  if (tensor.count() == 0) return result;
-  dispatch_compute_dtype(dtype, [&]<class To>(std::type_identity<To>) {
-    if (tensor.dtype() == DType::float64) {
-      convert_rows<double, To>(tensor, result);
-    } else {
-      dispatch_compute_dtype(tensor.dtype(), [&]<class From>(std::type_identity<From>) {
-        convert_rows<From, To>(tensor, result);
-      });
-    }
-  });
+  if (tensor.count() > 0) converter(tensor.dtype(), dtype)(tensor, result);
   return result;
 }
 

@@ -4,9 +4,9 @@
 #include <optional>
 #include <vector>
 
+#include "models/src/quantize_parameter.hpp"
+#include "models/src/source_pieces.hpp"
 #include "ophis/core/host_parallel.hpp"
-#include "ophis/models/parameters.hpp"
-#include "ophis/models/quantization.hpp"
 
 namespace ophis {
 namespace {
@@ -159,10 +159,11 @@ class RowQuantizer {
     });
   }
 
-  /// Codes and group scales of row o.
-  void run(std::int64_t o, std::vector<float>& codes, std::vector<GroupScale>& groups) const {
+  /// Codes and group scales of row o; false if it holds values that are not finite.
+  bool run(std::int64_t o, std::vector<float>& codes, std::vector<GroupScale>& groups) const {
     const OwnedTensor row = convert(m_weight.select(0, o), DType::float32);
     float* const values = row->data<float>();
+    if (!std::all_of(values, values + m_in, [](float value) { return std::isfinite(value); })) return false;
     const auto size = static_cast<std::size_t>(m_chooser.format.group_size);
     codes.resize(static_cast<std::size_t>(m_in));
     groups.resize(codes.size() / size);
@@ -178,6 +179,7 @@ class RowQuantizer {
       codes[i] = group.code(values[i], m_chooser.largest_code);
       if (!m_statistics.empty()) feed_back(values, i, group.value(codes[i]));
     }
+    return true;
   }
 
  private:
@@ -205,15 +207,6 @@ class RowQuantizer {
   std::vector<BlockStatistics> m_statistics;
 };
 
-void require_finite(const Tensor& weight) {
-  for (std::int64_t o = 0; o < weight.extent(0); ++o) {
-    const OwnedTensor row = convert(weight.select(0, o), DType::float32);
-    const float* const values = row->data<float>();
-    const bool finite = std::all_of(values, values + row->count(), [](float v) { return std::isfinite(v); });
-    OPHIS_REQUIRE(finite, "row ", o, " holds values that are not finite, which cannot be quantized");
-  }
-}
-
 }  // namespace
 
 WeightFormat parse_weight_format(std::string_view name, std::int64_t group_size, bool symmetric) {
@@ -225,8 +218,16 @@ WeightFormat parse_weight_format(std::string_view name, std::int64_t group_size,
 
 QuantizedMatrix quantize(const Tensor& weight, const WeightFormat& format,
                          const InputStatistics* statistics) {
+  return quantize(Parameter{weight, nullptr}, format, statistics);
+}
+
+QuantizedMatrix quantize(const Parameter& parameter, const WeightFormat& format,
+                         const InputStatistics* statistics) {
+  const Tensor& weight = parameter.tensor;
   OPHIS_REQUIRE(weight.rank() == 2 && weight.extent(0) > 0, "a matrix is wanted to be quantized, got ",
                 weight);
+  OPHIS_REQUIRE(is_compute_dtype(weight.dtype()) || weight.dtype() == DType::float64, "a matrix of ",
+                weight.dtype(), " cannot be quantized");
   OPHIS_REQUIRE(format.bits == 8 || format.bits == 4, "codes have 8 or 4 bits, not ", format.bits);
   const std::int64_t out = weight.extent(0), in = weight.extent(1);
   QuantizedMatrix result;
@@ -235,30 +236,39 @@ QuantizedMatrix quantize(const Tensor& weight, const WeightFormat& format,
   OPHIS_REQUIRE(in > 0 && group_size > 0 && in % group_size == 0 && group_size % 8 == 0, in,
                 " inputs cannot be cut into groups of ", group_size,
                 "; choose a group size that divides them and is a multiple of 8, or whole rows");
-  require_finite(weight);
   const std::int64_t groups = in / group_size, row_bytes = in * format.bits / 8;
   result.codes = OwnedTensor(DType::uint8, {out, row_bytes});
   result.scale = OwnedTensor(DType::bfloat16, {out, groups});
   if (!format.symmetric) result.zero_point = OwnedTensor(DType::uint8, {out, groups});
   const RowQuantizer quantizer(weight, result.format, statistics);
-  for_each_on_host(out, [&](std::int64_t o, int) {
+  std::vector<std::uint8_t> is_finite(static_cast<std::size_t>(out), 1);
+  for_each_piece(parameter, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> codes;
     std::vector<GroupScale> scales;
-    quantizer.run(o, codes, scales);
-    std::uint8_t* const bytes = result.codes->data<std::uint8_t>() + o * row_bytes;
-    std::fill(bytes, bytes + row_bytes, std::uint8_t{0});
-    for (std::int64_t i = 0; i < in; ++i) {
-      const std::int64_t bit = i * format.bits;
-      bytes[bit / 8] |=
-          static_cast<std::uint8_t>(static_cast<int>(codes[static_cast<std::size_t>(i)]) << bit % 8);
-    }
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const GroupScale& group = scales[static_cast<std::size_t>(g)];
-      result.scale->data<bfloat16>()[o * groups + g] = bfloat16(group.scale);
-      if (!format.symmetric)
-        result.zero_point->data<std::uint8_t>()[o * groups + g] = static_cast<std::uint8_t>(group.zero_point);
+    for (std::int64_t o = begin; o < end; ++o) {
+      if (!quantizer.run(o, codes, scales)) {
+        is_finite[static_cast<std::size_t>(o)] = 0;
+        continue;
+      }
+      std::uint8_t* const bytes = result.codes->data<std::uint8_t>() + o * row_bytes;
+      std::fill(bytes, bytes + row_bytes, std::uint8_t{0});
+      for (std::int64_t i = 0; i < in; ++i) {
+        const std::int64_t bit = i * format.bits;
+        bytes[bit / 8] |=
+            static_cast<std::uint8_t>(static_cast<int>(codes[static_cast<std::size_t>(i)]) << bit % 8);
+      }
+      for (std::int64_t g = 0; g < groups; ++g) {
+        const GroupScale& group = scales[static_cast<std::size_t>(g)];
+        result.scale->data<bfloat16>()[o * groups + g] = bfloat16(group.scale);
+        if (!format.symmetric)
+          result.zero_point->data<std::uint8_t>()[o * groups + g] =
+              static_cast<std::uint8_t>(group.zero_point);
+      }
     }
   });
+  const auto wrong = std::find(is_finite.begin(), is_finite.end(), 0);
+  OPHIS_REQUIRE(wrong == is_finite.end(), "row ", wrong - is_finite.begin(),
+                " holds values that are not finite, which cannot be quantized");
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include "models/src/gguf/gguf_tokenizer.hpp"
 #include "models/src/json.hpp"
 #include "models/src/projection.hpp"
+#include "models/src/quantize_parameter.hpp"
 #include "ophis/core/host_parallel.hpp"
 #include "ophis/core/simd.hpp"
 #include "ophis/models/language_model.hpp"
@@ -273,7 +274,8 @@ void quantize_model(const fs::path& from, const fs::path& to, const QuantizeOpti
     } else {
       const auto known = statistics.find(layer);
       try {
-        contents.add(layer, quantize(tensor, *format, known == statistics.end() ? nullptr : &known->second),
+        contents.add(layer,
+                     quantize(parameter, *format, known == statistics.end() ? nullptr : &known->second),
                      tensor.extent(-1));
       } catch (const Error& error) {
         fail(error.code(), from.string(), ": ", name, ": ", error.what());

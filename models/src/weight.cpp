@@ -1,6 +1,6 @@
 #include "ophis/models/weight.hpp"
 
-#include <limits>
+#include "models/src/quantize_parameter.hpp"
 
 namespace ophis {
 namespace {
@@ -128,7 +128,7 @@ class Reader {
   /// A dense weight, quantized now.
   Weight quantized(const Parameter& dense, const WeightFormat& format) const {
     try {
-      QuantizedMatrix made = quantize(dense.tensor, format);
+      QuantizedMatrix made = quantize(dense, format);
       Parameter shifts;
       if (made.zero_point.view()) {
         const std::uint8_t* const zeros = made.zero_point->data<std::uint8_t>();

@@ -1,26 +1,8 @@
 #include "ops/common/check.hpp"
 
+#include "ophis/core/indices.hpp"
+
 namespace ophis {
-namespace {
-
-/// The index at a position in row-major order.
-Dims index_of_position(const Dims& shape, std::int64_t position) {
-  Dims index = shape;
-  for (int axis = shape.size() - 1; axis >= 0; --axis) {
-    index[axis] = position % shape[axis];
-    position /= shape[axis];
-  }
-  return index;
-}
-
-std::int64_t integer_at(const Tensor& tensor, const Dims& index) {
-  std::int64_t offset = 0;
-  for (int axis = 0; axis < index.size(); ++axis) offset += index[axis] * tensor.stride(axis);
-  return tensor.dtype() == DType::int32 ? tensor.data<std::int32_t>()[offset]
-                                        : tensor.data<std::int64_t>()[offset];
-}
-
-}  // namespace
 
 std::int64_t ArgumentChecker::sequences(const Tensor& cu_seqlens, std::int64_t batch,
                                         std::int64_t seqlen) const {
@@ -44,16 +26,7 @@ std::int64_t ArgumentChecker::sequences(const Tensor& cu_seqlens, std::int64_t b
 
 void ArgumentChecker::indices(const char* name, const Tensor& tensor, std::int64_t end,
                               std::optional<std::int64_t> also) const {
-  OPHIS_REQUIRE(tensor.dtype() == DType::int32 || tensor.dtype() == DType::int64, m_op, ": ", name, " is ",
-                tensor.dtype(), ", but must be int32 or int64");
-  if (m_device.type != DeviceType::cpu) return;
-  for (std::int64_t i = 0; i < tensor.count(); ++i) {
-    const Dims index = index_of_position(tensor.shape(), i);
-    const std::int64_t value = integer_at(tensor, index);
-    OPHIS_REQUIRE((value >= 0 && value < end) || value == also, m_op, ": ", name, " holds ", value, " at ",
-                  index, ", but must hold values from 0 to ", end - 1,
-                  also ? detail::concat(", or ", *also) : std::string());
-  }
+  require_indices(detail::concat(m_op, ": ", name), tensor, end, also);
 }
 
 }  // namespace ophis

@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <sched.h>
+
 #include <fstream>
+#include <string>
+#include <thread>
 
 #include "tests/support/temporary_folder.hpp"
 
@@ -20,6 +24,7 @@ class FakeRoot {
     std::ofstream(path) << text;
   }
   int quota() const { return cpu_quota(m_folder.path()); }
+  int threads() const { return default_threads(m_folder.path()); }
 
  private:
   TemporaryFolder m_folder;
@@ -61,4 +66,33 @@ TEST_CASE("files of control groups that say nothing are no limit") {
     root.write("sys/fs/cgroup/cpu.max", text);
     CHECK_MESSAGE(root.quota() == 0, text);
   }
+}
+
+TEST_CASE("threads are as many as the container may use, unless the affinity mask allows fewer") {
+  const FakeRoot root;
+  root.write("proc/self/cgroup", "0::/\n");
+  cpu_set_t mask;
+  REQUIRE(sched_getaffinity(0, sizeof(mask), &mask) == 0);
+  const int cpus = CPU_COUNT(&mask);
+  CHECK(root.threads() == 0);  // no limit: OpenMP chooses
+  const auto limit = [&](int quota) {
+    root.write("sys/fs/cgroup/cpu.max", (std::to_string(quota) + "00000 100000").c_str());
+  };
+  limit(cpus + 1);
+  CHECK(root.threads() == 0);
+  limit(cpus);
+  CHECK(root.threads() == 0);
+  limit(1);
+  CHECK(root.threads() == (cpus > 1 ? 1 : 0));
+  int on_one_cpu = -1;
+  std::thread([&] {
+    int first = 0;
+    while (!CPU_ISSET(first, &mask)) ++first;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    limit(2);
+    if (sched_setaffinity(0, sizeof(one), &one) == 0) on_one_cpu = root.threads();
+  }).join();
+  CHECK(on_one_cpu == 0);
 }

@@ -3,6 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
+#include <thread>
 #include <vector>
 
 #include "ophis/core/buffer.hpp"
@@ -39,4 +42,16 @@ TEST_CASE("memory of the CPU of any size can be written from end to end") {
     for (std::size_t i = 0; i < bytes; ++i) data[i] = static_cast<unsigned char>(i % 251);
     CHECK(data[bytes - 1] == (bytes - 1) % 251);
   }
+}
+
+TEST_CASE("threads without work sleep") {
+  const auto cpu_seconds = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+  const auto sleep = [](int milliseconds) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  };
+  for_each_on_host(1000, [](std::int64_t, int) {});
+  sleep(300);  // LLVM's runtime waits actively for 200 ms
+  const double before = cpu_seconds();
+  sleep(200);
+  CHECK(cpu_seconds() - before < 0.05);
 }

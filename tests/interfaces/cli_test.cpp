@@ -1,5 +1,6 @@
 // The program `ophis`, as a user meets it: output, files, exit codes.
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <cmath>
 
@@ -531,6 +532,22 @@ TEST_CASE("cli: info") {
   const ProgramResult text = run_ophis({"info", "--tensors"});
   CHECK(text.exit_code == 0);
   CHECK(text.out.find("backbone.layers.7.mixer.in_proj.weight") != std::string::npos);
+}
+
+TEST_CASE("cli: the number of threads is that of --threads, OMP_NUM_THREADS or the affinity mask") {
+  const auto threads = [](const std::string& environment, Words more = {}) {
+    Words arguments{"info", "--model", "mamba-tiny", "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_ophis(arguments, {}, environment).json().at("machine").at("threads").get<int>();
+  };
+  CHECK(threads("OMP_NUM_THREADS=1") == 1);
+  CHECK(threads("OMP_NUM_THREADS=3") == 3);
+  CHECK(threads("OMP_NUM_THREADS=3", {"--threads", "2"}) == 2);
+  cpu_set_t mask;
+  REQUIRE(sched_getaffinity(0, sizeof(mask), &mask) == 0);
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &mask)) ++cpu;
+  CHECK(threads("env -u OMP_NUM_THREADS taskset -c " + std::to_string(cpu)) == 1);
 }
 
 TEST_CASE("cli: check prints a row for each implementation and dtype") {

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <map>
+#include <mutex>
+
 #include "models/src/gguf/block_formats.hpp"
 #include "ophis/models/checkpoint.hpp"
 #include "ophis/models/parameters.hpp"
@@ -52,6 +55,24 @@ TEST_CASE("gguf: every type stands for what llama.cpp's own package says") {
   }
   CHECK(unpacked == 10);
   CHECK(dense == 3);
+}
+
+TEST_CASE("gguf: blocks are released as they are unpacked") {
+  constexpr std::int64_t rows = 5000, columns = 1024, row_bytes = columns / 32 * 34;
+  const std::vector<std::byte> blocks(static_cast<std::size_t>(rows * row_bytes));
+  std::map<std::ptrdiff_t, std::size_t> released;  // sizes by offsets
+  std::mutex mutex;
+  gguf::unpack("Q8_0", blocks, rows, columns, [&](std::span<const std::byte> piece) {
+    const std::lock_guard lock(mutex);
+    released.emplace(piece.data() - blocks.data(), piece.size());
+  });
+  CHECK(released.size() > 2);
+  std::size_t end = 0;
+  for (const auto& [offset, size] : released) {
+    CHECK(offset == static_cast<std::ptrdiff_t>(end));
+    end += size;
+  }
+  CHECK(end == blocks.size());
 }
 
 TEST_CASE("gguf: metadata, shapes and types") {

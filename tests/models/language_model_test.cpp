@@ -267,7 +267,8 @@ TEST_CASE("inputs that contradict each other are refused") {
                        Error);
   input.cache = nullptr;
   ids->data<std::int64_t>()[3] = 50;
-  CHECK_THROWS_AS(model.forward(exec, input), Error);
+  CHECK_THROWS_WITH_AS(model.forward(exec, input),
+                       "forward: input_ids holds 50 at (0, 3), but must hold values from 0 to 49", Error);
   const std::vector<TokenIds> empty_prompt{{}};
   CHECK_THROWS_WITH_AS(generate(model, exec, empty_prompt, {}),
                        "generate: a prompt is empty; start with the bos token if there is no text", Error);

@@ -1,12 +1,16 @@
-// What of a checkpoint's map is in memory, as the system says.
+// What loading takes of memory, as the system says.
 #include <doctest/doctest.h>
 
 #include <fstream>
 #include <sstream>
 #include <string>
 
+#include "models/src/checkpoint_parameters.hpp"
+#include "ophis/core/exec_context.hpp"
 #include "ophis/models/checkpoint.hpp"
 #include "ophis/models/language_model.hpp"
+#include "ophis/models/safetensors_writer.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace fs = std::filesystem;
 using namespace ophis;
@@ -33,6 +37,31 @@ std::uint64_t resident_bytes(const fs::path& file) {
   }
   return bytes;
 }
+
+/// A line of /proc/self/status, in bytes.
+std::uint64_t status_bytes(const std::string& field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    std::uint64_t kilobytes = 0;
+    if (word == field && status >> kilobytes) return kilobytes * 1024;
+  }
+  FAIL("no ", field);
+  return 0;
+}
+
+/// The most memory that the process has had since now, beyond what it has now (proc(5), clear_refs).
+class PeakMemory {
+ public:
+  PeakMemory() : m_before(status_bytes("VmRSS:")) {
+    std::ofstream clear("/proc/self/clear_refs");
+    clear << "5" << std::flush;
+    REQUIRE(clear.good());
+  }
+  std::uint64_t bytes() const { return status_bytes("VmHWM:") - m_before; }
+
+ private:
+  std::uint64_t m_before;
+};
 
 }  // namespace
 
@@ -72,4 +101,38 @@ TEST_CASE("weights that are converted or quantized when loading do not keep thei
   CHECK(resident({DType::float32, {}, progress, {}}) < size / 4);
   CHECK(resident({DType::bfloat16, {}, progress, {int4, int4}}) < size / 4);
   CHECK(resident({DType::bfloat16, {}, progress, {}}) < size);
+}
+
+TEST_CASE("the source of a large weight does not lie in memory beside what is made of it") {
+  const test::TemporaryFolder folder;
+  const fs::path file = folder.path() / "model.safetensors";
+  const Dims shape{32768, 512};
+  {
+    OwnedTensor table(DType::float32, shape);
+    for (std::int64_t i = 0; i < table->count(); ++i) table->data<float>()[i] = static_cast<float>(i % 99);
+    save_safetensors(file, std::vector<NamedTensor>{{"table.weight", table}});
+  }
+  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(file));
+  Placement placement;
+  placement.copy_from_files(true);
+  ParameterSource source(parameters_of(checkpoint).find, placement);
+  const auto load = [&](DType dtype, const std::optional<WeightFormat>& format) {
+    source.set_quantization({{}, format});
+    return require_table(source, "table", shape, dtype);
+  };
+  load(DType::float32, WeightFormat{});  // what the library takes once
+  const auto check = [&](DType dtype, const std::optional<WeightFormat>& format) {
+    CAPTURE(dtype);
+    CAPTURE(format.has_value());
+    const PeakMemory peak;
+    const Weight weight = load(dtype, format);
+    CHECK(peak.bytes() >= weight.bytes());
+    // Of the source a thread has a piece, with the huge pages that it lies in.
+    CHECK(peak.bytes() <
+          weight.bytes() + static_cast<std::uint64_t>(num_threads() + 1) * 2 * huge_page_bytes);
+  };
+  check(DType::float32, {});
+  check(DType::bfloat16, {});
+  check(DType::float32, WeightFormat{8});
+  check(DType::bfloat16, WeightFormat{4});
 }

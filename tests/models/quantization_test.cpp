@@ -146,6 +146,8 @@ TEST_CASE("quantize refuses what it cannot store") {
   TensorPool pool(4);
   const Tensor weight = pool.uniform(DType::float32, {2, 128}, -1, 1);
   CHECK_THROWS_WITH(quantize(weight, {3, 128, true}), "codes have 8 or 4 bits, not 3");
+  const OwnedTensor integers(DType::int64, {2, 128});
+  CHECK_THROWS_WITH(quantize(integers, int4), "a matrix of int64 cannot be quantized");
   CHECK_THROWS_WITH(quantize(weight.reshape({256}), int4),
                     "a matrix is wanted to be quantized, got float32 (256)");
   weight.data<float>()[130] = NAN;

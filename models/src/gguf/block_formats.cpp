@@ -6,6 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "models/src/source_pieces.hpp"
 #include "ophis/core/half.hpp"
 #include "ophis/core/host_parallel.hpp"
 
@@ -237,7 +238,8 @@ void unpack_row(const Byte* from, std::int64_t blocks, Byte* codes, void* scale,
 }
 
 template <class Format>
-UnpackedMatrix unpack_as(std::span<const std::byte> bytes, std::int64_t rows, std::int64_t columns) {
+UnpackedMatrix unpack_as(std::span<const std::byte> bytes, std::int64_t rows, std::int64_t columns,
+                         const ReleaseFn& release) {
   const std::int64_t blocks = columns / Format::elements, groups = blocks * Format::groups;
   const std::int64_t row_bytes = columns * Format::bits / 8;
   UnpackedMatrix matrix;
@@ -248,17 +250,20 @@ UnpackedMatrix unpack_as(std::span<const std::byte> bytes, std::int64_t rows, st
   auto* const scale = static_cast<std::byte*>(matrix.scale->raw());
   const auto scale_row = groups * static_cast<std::int64_t>(size_of(matrix.scale->dtype()));
   float* const shift = Format::has_shift ? matrix.shift->data<float>() : nullptr;
-  for_each_on_host(rows, [&](std::int64_t r, int) {
-    unpack_row<Format>(reinterpret_cast<const Byte*>(bytes.data()) + r * blocks * Format::bytes, blocks,
-                       matrix.codes->data<Byte>() + r * row_bytes, scale + r * scale_row,
-                       shift + (Format::has_shift ? r * groups : 0));
+  for_each_piece(rows, bytes, release, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      unpack_row<Format>(reinterpret_cast<const Byte*>(bytes.data()) + r * blocks * Format::bytes, blocks,
+                         matrix.codes->data<Byte>() + r * row_bytes, scale + r * scale_row,
+                         shift + (Format::has_shift ? r * groups : 0));
+    }
   });
   return matrix;
 }
 
 struct KnownFormat {
   std::string_view name;
-  UnpackedMatrix (*unpack)(std::span<const std::byte>, std::int64_t rows, std::int64_t columns);
+  UnpackedMatrix (*unpack)(std::span<const std::byte>, std::int64_t rows, std::int64_t columns,
+                           const ReleaseFn& release);
 };
 
 constexpr std::array<KnownFormat, 10> known_formats{{{"Q4_0", unpack_as<Q4_0>},
@@ -289,8 +294,8 @@ std::string unpackable_types() {
 }
 
 UnpackedMatrix unpack(std::string_view type, std::span<const std::byte> blocks, std::int64_t rows,
-                      std::int64_t columns) {
-  return find_format(type)->unpack(blocks, rows, columns);
+                      std::int64_t columns, const ReleaseFn& release) {
+  return find_format(type)->unpack(blocks, rows, columns, release);
 }
 
 OwnedTensor dequantize(const UnpackedMatrix& matrix) {

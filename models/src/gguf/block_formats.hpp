@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "ophis/core/buffer.hpp"
+#include "ophis/models/parameters.hpp"
 
 namespace ophis::gguf {
 
@@ -26,9 +26,9 @@ std::string unpackable_types();
 
 /// Reads blocks of a type that is known, `rows` times `columns` elements of them, which the reader of the
 /// file has checked. Exact: in float32, scale * code + shift is what ggml makes of the block. Codes of at
-/// most 4 bits take 4, others 8.
+/// most 4 bits take 4, others 8. Blocks that were read are given to `release`.
 UnpackedMatrix unpack(std::string_view type, std::span<const std::byte> blocks, std::int64_t rows,
-                      std::int64_t columns);
+                      std::int64_t columns, const ReleaseFn& release = {});
 
 /// The elements, float32.
 OwnedTensor dequantize(const UnpackedMatrix& matrix);

@@ -139,7 +139,8 @@ GgufParameters::Unpacked GgufParameters::unpacked(const std::string& tensor) {
   std::int64_t rows = 1;
   for (std::size_t axis = 0; axis + 1 < info.shape.size(); ++axis) rows *= info.shape[axis];
   m_unpacked = std::make_shared<const gguf::UnpackedMatrix>(
-      gguf::unpack(info.dtype, m_checkpoint->bytes(tensor), rows, columns));
+      gguf::unpack(info.dtype, m_checkpoint->bytes(tensor), rows, columns,
+                   [&](std::span<const std::byte> bytes) { m_checkpoint->release(bytes); }));
   m_checkpoint->release(tensor);
   m_unpacked_name = tensor;
   return m_unpacked;

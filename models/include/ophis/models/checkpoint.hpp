@@ -84,9 +84,11 @@ class Checkpoint {
   /// the bytes of the files. With `keep` their pages also stay in this process's memory.
   void prefetch(const ProgressFn& progress = {}, bool keep = true) const;
 
-  /// Gives a tensor's pages back to the system, which may keep them cached. They come back when they are
-  /// touched: its data do not change. Throws Error(not_found) as tensor() does.
-  void release(std::string_view name) const;
+  /// Gives a tensor's pages back to the system, which may keep them cached, and those around them. They come
+  /// back when they are touched: no data change. Throws Error(not_found) as tensor() does.
+  void release(std::string_view name) const { release(bytes(name)); }
+  /// The same of a part of a file. Nothing is done about bytes elsewhere.
+  void release(std::span<const std::byte> bytes) const;
 
  private:
   struct Impl;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "ophis/core/buffer.hpp"
@@ -12,11 +13,15 @@
 
 namespace ophis {
 
+/// Gives the pages of these bytes of a mapped file back to the system. They come back when they are touched.
+/// Called by several threads at once; must not throw.
+using ReleaseFn = std::function<void(std::span<const std::byte> bytes)>;
+
 /// A tensor and what keeps its memory alive.
 struct Parameter {
   Tensor tensor;                      ///< the values
   std::shared_ptr<const void> owner;  ///< keeps their memory
-  bool in_file = false;               ///< the memory is a mapped file's
+  ReleaseFn release = {};             ///< of values in a mapped file: of the parts that were used
 
   /// Whether it was given.
   explicit operator bool() const { return static_cast<bool>(tensor); }
