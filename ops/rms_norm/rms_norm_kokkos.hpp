@@ -31,8 +31,8 @@ struct Input {
   }
 };
 
-/// One item: one group of one row. The statistics come from passes that only read; the last pass computes its
-/// input again and writes, so that outputs may be the memory of inputs.
+/// One item: one group of one row. The statistics come from passes that only read, the last pass writes, so
+/// that outputs may be the memory of inputs. It computes its input again; on a CPU only where that is cheap.
 template <class T, int W, Center center, class Out = T>
 struct Normalize {
   RowShape shape;
@@ -43,6 +43,9 @@ struct Normalize {
   float eps;
   bool x_float32, residual_float32, residual_out_float32, norm_before_gate;
 
+  /// Columns of a group whose gated input a thread can keep from pass to pass.
+  static constexpr int kept_columns = W == 1 ? 1 : 8192;
+
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const RowIndex row = shape[item / groups];
     const std::int64_t begin = item % groups * group;
@@ -50,8 +53,10 @@ struct Normalize {
     const Input<T, W> input{x[row], residual[row], norm_before_gate ? Row() : z[row], x_float32,
                             residual_float32};
     const float mean = center == Center::mean ? total(input, begin, end) / static_cast<float>(group) : 0.0f;
-    const float variance = squares(input, mean, begin, end) / static_cast<float>(group);
-    write(input, row, mean, 1.0f / Kokkos::sqrt(variance + eps), begin, end);
+    alignas(64) float buffer[kept_columns];
+    float* const kept = W > 1 && input.gate && group <= kept_columns ? buffer : nullptr;
+    const float variance = squares(input, mean, begin, end, kept) / static_cast<float>(group);
+    write(input, row, mean, 1.0f / Kokkos::sqrt(variance + eps), begin, end, kept);
   }
 
   KOKKOS_FUNCTION static float total(const Input<T, W>& input, std::int64_t begin, std::int64_t end) {
@@ -60,26 +65,29 @@ struct Normalize {
     return reduce_add(sum);
   }
 
-  /// The sum of (input - mean)^2.
+  /// The sum of (input - mean)^2; the input goes to `kept`, if that is given.
   KOKKOS_FUNCTION static float squares(const Input<T, W>& input, float mean, std::int64_t begin,
-                                       std::int64_t end) {
+                                       std::int64_t end, float* kept) {
     Pack<W> sum(0.0f);
     for (std::int64_t c = begin; c < end; c += W) {
       const int count = lanes<W>(end - c);
-      const Pack<W> deviation = first_lanes(input(c, count) - Pack<W>(mean), count, 0.0f);
+      const Pack<W> value = input(c, count);
+      if (kept) store(kept + (c - begin), 1, count, value);
+      const Pack<W> deviation = first_lanes(value - Pack<W>(mean), count, 0.0f);
       sum = fma(deviation, deviation, sum);
     }
     return reduce_add(sum);
   }
 
   KOKKOS_FUNCTION void write(const Input<T, W>& input, const RowIndex& row, float mean, float scale,
-                             std::int64_t begin, std::int64_t end) const {
+                             std::int64_t begin, std::int64_t end, const float* kept) const {
     const Row sum_row = residual_out[row], out_row = out[row];
     const Row gate = norm_before_gate ? z[row] : Row();
     for (std::int64_t c = begin; c < end; c += W) {
       const int count = lanes<W>(end - c);
       const Pack<W> sum = input.sum(c, count);
-      Pack<W> y = (input.gated(sum, c, count) - Pack<W>(mean)) * Pack<W>(scale);
+      const Pack<W> value = kept ? load<W>(kept + (c - begin), 1, count) : input.gated(sum, c, count);
+      Pack<W> y = (value - Pack<W>(mean)) * Pack<W>(scale);
       if (weight) y *= load<W>(weight + c, 1, count);
       if (bias) y += load<W>(bias + c, 1, count);
       if (gate) y *= silu(gate.load<T, W>(c, count));
