@@ -228,25 +228,27 @@ struct Dots {
   }
 };
 
-/// Rows from `begin` on of a weight as T, dense. One item: a group of a row; on a GPU eight elements, so that
-/// threads write side by side.
+/// Rows from `begin` on of a weight as T, dense. One item: a row; on a GPU eight elements, so that threads
+/// write side by side.
 template <class T, int W>
 struct Dequantize {
   QuantizedRows weight;
   T* to;
   std::int64_t begin;
 
-  KOKKOS_FUNCTION std::int64_t size() const { return W == 1 ? eight : weight.group_size; }
+  KOKKOS_FUNCTION std::int64_t size() const { return W == 1 ? eight : weight.in_features; }
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    // A panel's elements are numbered in 32 bits, which divide faster.
-    const auto i = static_cast<std::uint32_t>(item);
-    const auto per_row = static_cast<std::uint32_t>(weight.in_features / size());
-    const std::int64_t row = i / per_row, feature = i % per_row * size();
-    T* const at = to + row * weight.in_features + feature;
-    if constexpr (W == 1)
-      dequantize_eight(begin + row, feature, at);
-    else
-      weight.dequantize<T, W>(begin + row, feature, feature + size(), at);
+    if constexpr (W == 1) {
+      // A panel's elements are numbered in 32 bits, which divide faster.
+      const auto i = static_cast<std::uint32_t>(item);
+      const auto per_row = static_cast<std::uint32_t>(weight.in_features / eight);
+      const std::int64_t row = i / per_row, feature = i % per_row * eight;
+      dequantize_eight(begin + row, feature, to + row * weight.in_features + feature);
+    } else {
+      T* const row = to + item * weight.in_features;
+      for (std::int64_t feature = 0; feature < weight.in_features; feature += weight.group_size)
+        weight.dequantize<T, W>(begin + item, feature, feature + weight.group_size, row + feature);
+    }
   }
 
  private:

@@ -127,6 +127,28 @@ TEST_CASE("log1p, softplus, silu and sigmoid follow their definitions") {
   CHECK(ophis::softplus(Pack<4>(-infinity)).lane(0) == 0.0f);
 }
 
+TEST_CASE_TEMPLATE("packs round to 16 bits as single values do", T, ophis::float16, ophis::bfloat16) {
+  constexpr int width = ophis::native_pack_width;
+  std::mt19937 engine(11);
+  for (int round = 0; round < 20000; ++round) {
+    std::array<float, width> x;
+    for (float& value : x) value = std::bit_cast<float>(static_cast<std::uint32_t>(engine()));
+    std::array<T, width> stored;
+    std::array<T, 2 * width> pairs;
+    ophis::store(stored.data(), ophis::load<width>(x.data()));
+    ophis::store_pairs(pairs.data(), ophis::load<width>(x.data()), -ophis::load<width>(x.data()));
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (std::isnan(x[i])) {
+        CHECK(std::isnan(static_cast<float>(stored[i])));
+      } else {
+        CHECK(stored[i].bits == T(x[i]).bits);
+        CHECK(pairs[2 * i].bits == T(x[i]).bits);
+        CHECK(pairs[2 * i + 1].bits == T(-x[i]).bits);
+      }
+    }
+  }
+}
+
 TEST_CASE("every float16 and bfloat16 survives the way through float") {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     float16 half{};

@@ -179,6 +179,23 @@ OPHIS_INLINE_FUNCTION Pack<W> unpack(Vector<StorageBits<T>, W> bits) {
     return widen<W>(bits);
 }
 
+/// To float16.
+template <int W>
+OPHIS_INLINE_FUNCTION Vector<std::uint16_t, W> narrow(Pack<W> value) {
+#if defined(OPHIS_HAS_F16C)
+  constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  if constexpr (W == 8)
+    return std::bit_cast<Vector<std::uint16_t, W>>(_mm256_cvtps_ph(std::bit_cast<__m256>(value), nearest));
+#if defined(OPHIS_HAS_AVX512)
+  if constexpr (W == 16)
+    return std::bit_cast<Vector<std::uint16_t, W>>(
+        _mm512_maskz_cvtps_ph(0xffff, std::bit_cast<__m512>(value), nearest));
+#endif
+#endif
+  const auto words = std::bit_cast<typename Pack<W>::Words>(value);
+  return convert_lanes<W, std::uint16_t>(float_to_float16_bits<typename Pack<W>::Floats>(words));
+}
+
 template <class T, int W>
 OPHIS_INLINE_FUNCTION Vector<StorageBits<T>, W> pack_bits(Pack<W> value) {
   const auto words = std::bit_cast<typename Pack<W>::Words>(value);
@@ -187,7 +204,7 @@ OPHIS_INLINE_FUNCTION Vector<StorageBits<T>, W> pack_bits(Pack<W> value) {
   else if constexpr (std::is_same_v<T, bfloat16>)
     return convert_lanes<W, std::uint16_t>(float_to_bfloat16_bits(words));
   else
-    return convert_lanes<W, std::uint16_t>(float_to_float16_bits<typename Pack<W>::Floats>(words));
+    return narrow<W>(value);
 }
 
 }  // namespace detail
@@ -238,8 +255,13 @@ OPHIS_INLINE_FUNCTION void store(T* to, std::int64_t stride, int count, Pack<W> 
 template <class T, int W>
 OPHIS_INLINE_FUNCTION void store_pairs(T* to, Pack<W> a, Pack<W> b) {
   using Wide = std::conditional_t<sizeof(T) == 4, std::uint64_t, std::uint32_t>;
-  const auto pairs = detail::convert_lanes<W, Wide>(detail::pack_bits<T>(a)) |
-                     (detail::convert_lanes<W, Wide>(detail::pack_bits<T>(b)) << (8 * sizeof(T)));
+  const auto wide = [](Pack<W> value) {
+    if constexpr (std::is_same_v<T, bfloat16>)  // lanes of 32 bits, before they are narrowed
+      return detail::float_to_bfloat16_bits(std::bit_cast<typename Pack<W>::Words>(value));
+    else
+      return detail::convert_lanes<W, Wide>(detail::pack_bits<T>(value));
+  };
+  const auto pairs = wide(a) | (wide(b) << (8 * sizeof(T)));
   detail::copy_bytes(to, &pairs, sizeof pairs);
 }
 
