@@ -1,7 +1,11 @@
 #include "ophis/core/device.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <charconv>
 
+#include "core/src/control_group.hpp"
 #include "core/src/gpu.hpp"
 #include "ophis/core/error.hpp"
 
@@ -53,6 +57,13 @@ std::string why_unavailable(Device device) {
 void require_available(Device device) {
   const std::string reason = why_unavailable(device);
   if (!reason.empty()) fail(ErrorCode::unsupported, "device ", device, " cannot be used: ", reason);
+}
+
+std::uint64_t host_memory() {
+  const auto pages = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES));
+  const std::uint64_t machine = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t limit = memory_limit();
+  return limit > 0 ? std::min(machine, limit) : machine;
 }
 
 std::vector<Device> available_devices() {

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <mutex>
 
-#include "core/src/cpu_quota.hpp"
+#include "core/src/control_group.hpp"
 #include "core/src/gpu.hpp"
 #include "ophis/core/kokkos.hpp"
 

@@ -58,16 +58,20 @@ void add_json_option(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "Print one JSON document to stdout; errors too");
 }
 
+void add_threads_option(CLI::App& command, int& threads) {
+  command
+      .add_option("--threads", threads,
+                  "CPU threads (default: OMP_NUM_THREADS, or one a core, within a container's limit)")
+      ->check(CLI::Range(1, 4096).description(""));
+}
+
 void ComputeOptions::add_to(CLI::App& command) {
   command
       .add_option("--device", device,
                   "Where to compute: cpu; cuda, cuda:N, hip or hip:N where the program was built for it")
       ->check(accepted_by(parse_device, ""))
       ->capture_default_str();
-  command
-      .add_option("--threads", threads,
-                  "CPU threads (default: OMP_NUM_THREADS, or one a core, within a container's limit)")
-      ->check(CLI::Range(1, 4096).description(""));
+  add_threads_option(command, threads);
 }
 
 ExecContext ComputeOptions::make_context() const {

@@ -18,6 +18,9 @@ namespace ophis::cli {
 /// --json
 void add_json_option(CLI::App& command, bool& json);
 
+/// --threads, for initialize(); 0 if it is not given.
+void add_threads_option(CLI::App& command, int& threads);
+
 /// --device and --threads.
 struct ComputeOptions {
   std::string device = "cpu";

@@ -71,8 +71,7 @@ Command add_quantize(CLI::App& program) {
                    "At most so many tokens of it are used")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30).description(""))
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "CPU threads (default: OMP_NUM_THREADS, or one a core)")
-      ->check(CLI::Range(1, 4096).description(""));
+  add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);
   command->footer(
       "The new folder holds config.json, model.safetensors (compressed-tensors' pack-quantized layout) and\n"

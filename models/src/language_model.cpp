@@ -1,7 +1,5 @@
 #include "ophis/models/language_model.hpp"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <deque>
 #include <future>
@@ -22,12 +20,6 @@ std::unique_ptr<Block> make_block(const LanguageModelConfig& config, const Param
     return std::make_unique<Mamba>(*mamba, source, dtype);
   }
   return std::make_unique<Mamba2>(std::get<Mamba2Config>(config.mixer), source, dtype, config.norm_epsilon);
-}
-
-/// The machine's, in bytes.
-std::uint64_t physical_memory() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) : 0;
 }
 
 /// The first of these layers that the source has a weight of, or the first.
@@ -91,7 +83,7 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
   if (options.progress) checkpoint->prefetch(options.progress, goes_elsewhere);
   Placement placement(options.device);
   // A model that fills memory is better off with pages that the system can drop.
-  placement.copy_from_files(checkpoint->total_bytes() < physical_memory() / 2);
+  placement.copy_from_files(checkpoint->total_bytes() < host_memory() / 2);
   ParameterSource source(parameters_of(checkpoint).find, placement);
   source.set_quantization(options.quantization ? options.quantization : config.quantize_on_load);
   try {

@@ -1,6 +1,7 @@
 #include "ophis/models/weight.hpp"
 
 #include "models/src/quantize_parameter.hpp"
+#include "models/src/source_pieces.hpp"
 
 namespace ophis {
 namespace {
@@ -109,8 +110,10 @@ class Reader {
     if (in % 8 != 0 || !weight.tensor.is_contiguous()) fail_corrupt(".weight", "has ", in, " inputs");
     OwnedTensor codes(DType::uint8, {out, in});
     const std::int8_t* const from = weight.tensor.data<std::int8_t>();
-    for (std::int64_t i = 0; i < codes->count(); ++i)
-      codes->data<std::uint8_t>()[i] = static_cast<std::uint8_t>(from[i] + 128);
+    for_each_piece(weight, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin * in; i < end * in; ++i)
+        codes->data<std::uint8_t>()[i] = static_cast<std::uint8_t>(from[i] + 128);
+    });
     const Parameter scales = scale(out, in);
     Parameter shifts;
     if (Parameter zero = find(".weight_zero_point")) {

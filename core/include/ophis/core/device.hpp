@@ -34,6 +34,9 @@ void require_available(Device device);
 /// The devices that can be used, the CPU first.
 std::vector<Device> available_devices();
 
+/// Bytes of the host's memory that this process may use: the machine's, or a container's if it has a limit.
+std::uint64_t host_memory();
+
 std::ostream& operator<<(std::ostream& out, Device device);
 
 }  // namespace ophis

@@ -1,4 +1,4 @@
-#include "core/src/cpu_quota.hpp"
+#include "core/src/control_group.hpp"
 
 #include <doctest/doctest.h>
 
@@ -24,6 +24,7 @@ class FakeRoot {
     std::ofstream(path) << text;
   }
   int quota() const { return cpu_quota(m_folder.path()); }
+  std::uint64_t memory() const { return memory_limit(m_folder.path()); }
   int threads() const { return default_threads(m_folder.path()); }
 
  private:
@@ -56,6 +57,21 @@ TEST_CASE("a container's limit of CPUs is read, version 1") {
   CHECK(root.quota() == 0);
   root.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "150000\n");
   CHECK(root.quota() == 2);
+}
+
+TEST_CASE("a container's limit of memory is read") {
+  const FakeRoot root;
+  root.write("proc/self/cgroup", "0::/outer/inner\n");
+  CHECK(root.memory() == 0);
+  root.write("sys/fs/cgroup/outer/inner/memory.max", "max\n");
+  CHECK(root.memory() == 0);
+  root.write("sys/fs/cgroup/outer/memory.max", "1073741824\n");
+  CHECK(root.memory() == std::uint64_t{1} << 30);
+  root.write("proc/self/cgroup", "5:memory:/docker/x\n4:cpuacct,cpu:/docker/x\n0::/\n");
+  CHECK(root.memory() == 0);
+  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "4096\n");
+  CHECK(root.memory() == 4096);
+  CHECK(root.quota() == 0);
 }
 
 TEST_CASE("files of control groups that say nothing are no limit") {

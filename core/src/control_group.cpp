@@ -1,4 +1,4 @@
-#include "core/src/cpu_quota.hpp"
+#include "core/src/control_group.hpp"
 
 #include <sched.h>
 
@@ -29,15 +29,43 @@ int quota_of(const Path& group) {
   return 0;
 }
 
+/// Version 2 has memory.max, "max" or a number; version 1 another file, with a huge number for no limit.
+std::uint64_t memory_limit_of(const Path& group) {
+  std::uint64_t bytes = 0;
+  for (const char* const file : {"memory.max", "memory.limit_in_bytes"}) {
+    if (std::ifstream(group / file) >> bytes) return bytes;
+  }
+  return 0;
+}
+
 /// A limit is a limit whichever group sets it. In a container the path is the host's, and the folders that
 /// are there begin with the container's own at `mount`.
-int smallest_quota(const Path& mount, Path group) {
-  int smallest = quota_of(mount);
+template <class LimitOf>
+auto smallest_limit(const Path& mount, Path group, const LimitOf& limit_of) {
+  auto smallest = limit_of(mount);
   for (; group.has_relative_path(); group = group.parent_path()) {
-    const int quota = quota_of(mount / group.relative_path());
-    if (quota > 0 && (smallest == 0 || quota < smallest)) smallest = quota;
+    const auto limit = limit_of(mount / group.relative_path());
+    if (limit > 0 && (smallest == 0 || limit < smallest)) smallest = limit;
   }
   return smallest;
+}
+
+/// That of the groups that this process is in; 0 for none.
+template <class LimitOf>
+auto own_limit(const Path& root, const std::string& controller, const LimitOf& limit_of) {
+  std::ifstream groups(root / "proc/self/cgroup");
+  // A line is "hierarchy:controllers:path", with "0::path" in version 2.
+  for (std::string line; std::getline(groups, line);) {
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    std::string controllers = line.substr(first, second - first + 1);
+    std::replace(controllers.begin(), controllers.end(), ':', ',');
+    const bool is_version2 = controllers == ",,";
+    if (!is_version2 && controllers.find("," + controller + ",") == std::string::npos) continue;
+    const Path mount = root / "sys/fs/cgroup" / (is_version2 ? "" : controller);
+    if (const auto limit = smallest_limit(mount, line.substr(second + 1), limit_of)) return limit;
+  }
+  return decltype(limit_of(root)){};
 }
 
 int cpus_of_affinity_mask() {
@@ -50,23 +78,11 @@ int cpus_of_affinity_mask() {
 
 }  // namespace
 
-int cpu_quota(const Path& root) {
-  std::ifstream groups(root / "proc/self/cgroup");
-  // A line is "hierarchy:controllers:path", with "0::path" in version 2.
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    std::string controllers = line.substr(first, second - first + 1);
-    std::replace(controllers.begin(), controllers.end(), ':', ',');
-    const bool is_version2 = controllers == ",,";
-    if (!is_version2 && controllers.find(",cpu,") == std::string::npos) continue;
-    const Path mount = root / "sys/fs/cgroup" / (is_version2 ? "" : "cpu");
-    if (const int quota = smallest_quota(mount, line.substr(second + 1))) return quota;
-  }
-  return 0;
-}
+int cpu_quota(const Path& root) { return own_limit(root, "cpu", quota_of); }
 
-int default_threads(const std::filesystem::path& root) {
+std::uint64_t memory_limit(const Path& root) { return own_limit(root, "memory", memory_limit_of); }
+
+int default_threads(const Path& root) {
   const int quota = cpu_quota(root);
   return quota < cpus_of_affinity_mask() ? quota : 0;
 }
