@@ -139,8 +139,14 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
 
 OwnedTensor convert(const Tensor& tensor, DType dtype) {
   OwnedTensor result(dtype, tensor.shape());
-  if (tensor.count() > 0) converter(tensor.dtype(), dtype)(tensor, result);
+  convert(tensor, result.view());
   return result;
+}
+
+void convert(const Tensor& from, const Tensor& to) {
+  OPHIS_REQUIRE(from.shape() == to.shape() && to.is_contiguous(), "convert: from is ", from, " and to is ",
+                to, ", but both must have one shape, and to must be dense");
+  if (from.count() > 0) converter(from.dtype(), to.dtype())(from, to);
 }
 
 Parameter own(OwnedTensor tensor) {

@@ -159,10 +159,12 @@ class RowQuantizer {
     });
   }
 
-  /// Codes and group scales of row o; false if it holds values that are not finite.
-  bool run(std::int64_t o, std::vector<float>& codes, std::vector<GroupScale>& groups) const {
-    const OwnedTensor row = convert(m_weight.select(0, o), DType::float32);
-    float* const values = row->data<float>();
+  /// Codes and group scales of row o; false if it holds values that are not finite. `row` (in) float32 is
+  /// scratch memory.
+  bool run(std::int64_t o, const Tensor& row, std::vector<float>& codes,
+           std::vector<GroupScale>& groups) const {
+    convert(m_weight.select(0, o), row);
+    float* const values = row.data<float>();
     if (!std::all_of(values, values + m_in, [](float value) { return std::isfinite(value); })) return false;
     const auto size = static_cast<std::size_t>(m_chooser.format.group_size);
     codes.resize(static_cast<std::size_t>(m_in));
@@ -243,10 +245,11 @@ QuantizedMatrix quantize(const Parameter& parameter, const WeightFormat& format,
   const RowQuantizer quantizer(weight, result.format, statistics);
   std::vector<std::uint8_t> is_finite(static_cast<std::size_t>(out), 1);
   for_each_piece(parameter, [&](std::int64_t begin, std::int64_t end) {
+    const OwnedTensor row(DType::float32, {in});
     std::vector<float> codes;
     std::vector<GroupScale> scales;
     for (std::int64_t o = begin; o < end; ++o) {
-      if (!quantizer.run(o, codes, scales)) {
+      if (!quantizer.run(o, row, codes, scales)) {
         is_finite[static_cast<std::size_t>(o)] = 0;
         continue;
       }

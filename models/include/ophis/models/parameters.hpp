@@ -105,6 +105,9 @@ Parameter require_parameter(const ParameterSource& source, const std::string& na
 /// bfloat16, float16 and float64.
 OwnedTensor convert(const Tensor& tensor, DType dtype);
 
+/// The same into a dense tensor of that shape.
+void convert(const Tensor& from, const Tensor& to);
+
 /// An owned tensor as a parameter.
 Parameter own(OwnedTensor tensor);
 
