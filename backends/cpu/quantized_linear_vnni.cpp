@@ -16,7 +16,7 @@
 #include "ops/linear/store_outputs.hpp"
 
 /// Of functions with vector instructions; the rest of the file runs on any CPU.
-#define OPHIS_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define OPHIS_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
 namespace ophis::quantized_linear_vnni {
 namespace {
@@ -40,6 +40,16 @@ OPHIS_VNNI inline __m512 load_some(__mmask16 which, const float16* from) {
 OPHIS_VNNI inline __m512i in_register(__m512i loaded) {
   asm("" : "+v"(loaded));
   return loaded;
+}
+
+/// The sum of the lanes of each.
+OPHIS_VNNI inline __m128 reduce_add(const __m512 (&rows)[4]) {
+  __m256 halves[4];
+  for (int i = 0; i < 4; ++i)
+    halves[i] = _mm256_add_ps(_mm512_castps512_ps256(rows[i]), _mm512_extractf32x8_ps(rows[i], 1));
+  const __m256 sums =
+      _mm256_hadd_ps(_mm256_hadd_ps(halves[0], halves[1]), _mm256_hadd_ps(halves[2], halves[3]));
+  return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
 /// What a block of codes meets of a row of x: its inputs are `scale` times integers, those are digits. Codes
@@ -178,10 +188,10 @@ struct Product {
 
   /// Of N rows of the weight from `out` on with R rows of x from `row` on.
   template <int N, int R, bool has_shift>
-  OPHIS_VNNI void dots(std::int64_t out, std::int64_t row, float (&to)[N][R]) const {
-    __m512 sums[N][R];
-    for (auto& of_out : sums) {
-      for (__m512& sum : of_out) sum = _mm512_setzero_ps();
+  OPHIS_VNNI void dots(std::int64_t out, std::int64_t row, float (&to)[R][N]) const {
+    __m512 sums[R][N];
+    for (auto& of_row : sums) {
+      for (__m512& sum : of_row) sum = _mm512_setzero_ps();
     }
     const std::uint8_t *at = codes + out * stride, *ahead = at + bytes_ahead;
     const Block* inputs = x + row * blocks;
@@ -205,7 +215,10 @@ struct Product {
       }
     }
     for (int r = 0; r < R; ++r) {
-      for (int n = 0; n < N; ++n) to[n][r] = _mm512_reduce_add_ps(sums[n][r]);
+      if constexpr (N == 4)
+        _mm_storeu_ps(to[r], reduce_add(sums[r]));
+      else
+        to[r][0] = _mm512_reduce_add_ps(sums[r][0]);
     }
   }
 
@@ -222,7 +235,7 @@ struct Product {
 
   template <int N, int R, bool has_shift>
   OPHIS_VNNI void add_block(const std::uint8_t* at, const Block* x_block, const __m512 (&scales)[N],
-                            const __m512 (&shifts)[N], __m512 (&sums)[N][R]) const {
+                            const __m512 (&shifts)[N], __m512 (&sums)[R][N]) const {
     __m512i values[N][vectors];
     for (int n = 0; n < N; ++n, at += stride) {
       for (int i = 0; i < Block::bytes; i += vector_bytes) {
@@ -253,9 +266,9 @@ struct Product {
       }
       for (int n = 0; n < N; ++n) {
         const __m512 both_scales = _mm512_mul_ps(scales[n], _mm512_set1_ps(inputs.scale));
-        sums[n][r] = _mm512_fmadd_ps(dots[n], both_scales, sums[n][r]);
+        sums[r][n] = _mm512_fmadd_ps(dots[n], both_scales, sums[r][n]);
         if constexpr (has_shift)
-          sums[n][r] = _mm512_fmadd_ps(shifts[n], _mm512_load_ps(inputs.lane_sums), sums[n][r]);
+          sums[r][n] = _mm512_fmadd_ps(shifts[n], _mm512_load_ps(inputs.lane_sums), sums[r][n]);
       }
     }
   }
@@ -269,8 +282,12 @@ struct Outputs {
   std::int64_t ldout;
   bool accumulate;
 
-  void store(std::int64_t row, std::int64_t o, float sum) const {
-    store_outputs(out + row * ldout + o, 1, Pack<1>(bias ? sum + bias[o] : sum), accumulate);
+  /// Of N neighbouring outputs.
+  template <int N>
+  void store(std::int64_t row, std::int64_t o, const float (&sums)[N]) const {
+    Pack<N> sum = load<N>(sums);
+    if (bias) sum += load<N>(bias + o);
+    store_outputs(out + row * ldout + o, N, sum, accumulate);
   }
 };
 
@@ -280,11 +297,9 @@ void multiply(const Product& product, const Outputs<Out>& outputs, std::int64_t 
               std::int64_t end) {
   const auto tile = [&]<int N, int R>(std::integral_constant<int, N>, std::integral_constant<int, R>,
                                       std::int64_t o, std::int64_t row) {
-    float sums[N][R];
+    float sums[R][N];
     product.template dots<N, R, has_shift>(o, row, sums);
-    for (int n = 0; n < N; ++n) {
-      for (int r = 0; r < R; ++r) outputs.store(row + r, o + n, sums[n][r]);
-    }
+    for (int r = 0; r < R; ++r) outputs.store(row + r, o, sums[r]);
   };
   constexpr std::integral_constant<int, 1> one;
   constexpr std::integral_constant<int, 4> four;
