@@ -83,7 +83,7 @@ LanguageModel LanguageModel::load(const std::filesystem::path& folder, const Loa
   if (options.progress) checkpoint->prefetch(options.progress, goes_elsewhere);
   Placement placement(options.device);
   // A model that fills memory is better off with pages that the system can drop.
-  placement.copy_from_files(checkpoint->total_bytes() < host_memory() / 2);
+  if (checkpoint->total_bytes() < host_memory() / 2) placement.use_huge_pages();
   ParameterSource source(parameters_of(checkpoint).find, placement);
   source.set_quantization(options.quantization ? options.quantization : config.quantize_on_load);
   try {
@@ -123,7 +123,8 @@ LanguageModel LanguageModel::from_parameters(const LanguageModelConfig& config, 
 
 LanguageModel LanguageModel::random(const LanguageModelConfig& config, DType dtype, std::uint64_t seed,
                                     Device device, const Quantization& quantization) {
-  const Placement placement(device);
+  Placement placement(device);
+  placement.use_huge_pages();
   LanguageModel model(config, dtype, device);
   const double residual_scale =
       config.rescale_prenorm_residual ? std::sqrt(static_cast<double>(config.n_layer)) : 1.0;

@@ -1,6 +1,7 @@
 #include "ophis/models/parameters.hpp"
 
 #include <cstring>
+#include <mutex>
 
 #include "models/src/source_pieces.hpp"
 #include "ophis/core/simd.hpp"
@@ -85,6 +86,35 @@ void require_on_host(const ParameterSource& source, const std::string& name, con
 
 }  // namespace
 
+/// Memory that parameters share, one after the other.
+class Placement::SharedPages {
+ public:
+  Parameter copy(const Parameter& parameter) {
+    const std::size_t bytes = parameter.tensor.bytes();
+    const std::lock_guard lock(m_mutex);
+    if (m_used + bytes > block_bytes) {
+      m_block = std::make_shared<const Buffer>(block_bytes);
+      m_used = 0;
+    }
+    void* const there = static_cast<std::byte*>(m_block->data()) + m_used;
+    m_used += (bytes + alignment - 1) / alignment * alignment;
+    std::memcpy(there, parameter.tensor.raw(), bytes);
+    if (parameter.release) parameter.release({static_cast<const std::byte*>(parameter.tensor.raw()), bytes});
+    return {Tensor(there, parameter.tensor.dtype(), parameter.tensor.shape()), m_block};
+  }
+
+ private:
+  static constexpr std::size_t block_bytes = 8 * huge_page_bytes, alignment = 64;
+
+  std::mutex m_mutex;
+  std::shared_ptr<const Buffer> m_block;
+  std::size_t m_used = block_bytes;
+};
+
+void Placement::use_huge_pages() {
+  if (!m_uploader) m_shared_pages = std::make_shared<SharedPages>();
+}
+
 Placement::Placement(Device device) : m_device(device) {
   if (device.type != DeviceType::cpu) m_uploader = std::make_shared<Uploader>(device);
 }
@@ -97,9 +127,9 @@ Parameter Placement::put(const Parameter& parameter) const {
     return parameter;
   }
   if (!m_uploader) {
-    const bool copies = m_copies_files && parameter.release && parameter.tensor.is_contiguous() &&
-                        parameter.tensor.bytes() >= huge_page_bytes;
-    return copies ? make_of(parameter, parameter.tensor.dtype(), copy_bytes) : parameter;
+    if (!m_shared_pages || !parameter.tensor.is_contiguous()) return parameter;
+    if (parameter.tensor.bytes() < huge_page_bytes) return m_shared_pages->copy(parameter);
+    return parameter.release ? make_of(parameter, parameter.tensor.dtype(), copy_bytes) : parameter;
   }
   OwnedTensor there(parameter.tensor.dtype(), parameter.tensor.shape(), m_device);
   m_uploader->upload(parameter.tensor, there);

@@ -114,7 +114,7 @@ TEST_CASE("the source of a large weight does not lie in memory beside what is ma
   }
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(file));
   Placement placement;
-  placement.copy_from_files(true);
+  placement.use_huge_pages();
   ParameterSource source(parameters_of(checkpoint).find, placement);
   const auto load = [&](DType dtype, const std::optional<WeightFormat>& format) {
     source.set_quantization({{}, format});

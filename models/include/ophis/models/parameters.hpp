@@ -38,9 +38,9 @@ class Placement {
   /// They are copied to a device. Throws Error(unsupported) if it cannot be used.
   explicit Placement(Device device);
 
-  /// Whether, on the host, large parameters of mapped files are copied into memory of huge pages, which a CPU
-  /// reads faster than a file's.
-  void copy_from_files(bool wanted) { m_copies_files = wanted; }
+  /// Has parameters that stay on the host lie in huge pages, which a CPU reads faster: those of mapped files
+  /// are copied, and what is too small for pages of its own shares them.
+  void use_huge_pages();
 
   /// Where parameters are put.
   Device device() const noexcept { return m_device; }
@@ -52,8 +52,10 @@ class Placement {
 
  private:
   Device m_device;
+  class SharedPages;
+
   std::shared_ptr<Uploader> m_uploader;
-  bool m_copies_files = false;
+  std::shared_ptr<SharedPages> m_shared_pages;  // none: parameters stay where they are
 };
 
 /// Looks parameters up by their checkpoint names, which may stand behind a prefix such as
