@@ -22,8 +22,8 @@ struct DenseColumns {
   }
 };
 
-/// `Columns` is the form; a thread reads so many fours of a row at once.
-template <class T, class Columns, int most_fours = 5>
+/// `Columns` is the form.
+template <class T, class Columns>
 struct StagedInput {
   Columns columns;
   const void* x;        // of T, or float32
@@ -41,7 +41,7 @@ struct StagedInput {
 
   template <int rows>
   struct Reader {
-    static constexpr int fours = most_fours;
+    static constexpr int fours = 5;  // in flight, for a thread
     static constexpr int stride = 4 * block_threads;
 
     const Product<T>& p;

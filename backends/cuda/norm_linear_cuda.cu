@@ -3,7 +3,6 @@
 #include "backends/cuda/norm_linear_cuda.hpp"
 
 #include "backends/cuda/gemv_codes.cuh"
-#include "backends/cuda/gemv_tensor.cuh"
 #include "ops/common/dense.hpp"
 
 namespace ophis::norm_linear_cuda {
@@ -106,12 +105,6 @@ void with_output(ExecContext& exec, const NormLinearArgs& args, const F& f) {
   f(make_conv<T>(args, as_dense_float32(exec, args.conv_bias)));
 }
 
-/// What a thread reads at once of a row with a norm, in fours.
-template <class Weight>
-inline constexpr int staged_fours = 5;
-template <class T>
-inline constexpr int staged_fours<gemv::TensorWeight<T>> = 2;  // all, in few registers
-
 /// The product of rows that become Columns, with the norm, if it takes that along. Rows of float16 might
 /// overflow without the root.
 template <class T, class Weight, class Columns, class... Capacities>
@@ -120,7 +113,7 @@ bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<
   if constexpr (std::is_same_v<Columns, gemv::DenseColumns<float16>>) {
     return false;
   } else {
-    using Input = gemv::StagedInput<T, Columns, staged_fours<Weight>>;
+    using Input = gemv::StagedInput<T, Columns>;
     const std::int64_t bytes = Input::shared_bytes(product.rows, product.in_features);
     if (!takes_norm_along(args, product.rows, bytes)) return false;
     const Input input{columns, args.x.raw(), args.norm_weight.data<float>(), static_cast<float>(args.eps),
@@ -136,19 +129,15 @@ bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<
 template <class T>
 void run_dense(ExecContext& exec, const NormLinearArgs& args) {
   const LinearArgs linear = linear_of(args, args.x);
-  gemv::with_dense_weight<T>(exec, linear, [&]<class Weight>(const Weight& weight) {
-    using Capacities =
-        std::conditional_t<std::is_same_v<Weight, gemv::DenseWeight<T>>,
-                           std::integer_sequence<int, 1, 2, norm_rows>, typename Weight::Capacities>;
-    if (run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight, gemv::DenseColumns<T>{},
-                         Capacities{}))
-      return;
-    const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
-    rms_norm(exec, norm_of(args, normed));
-    with_output<T>(exec, args, [&](const auto& output) {
-      gemv::launch("norm_linear", exec, gemv::make_product<T>(linear_of(args, normed)), weight,
-                   gemv::PlainInput<T>{}, output);
-    });
+  const gemv::DenseWeight<T> weight = gemv::make_weight<T>(linear);
+  if (run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight, gemv::DenseColumns<T>{},
+                       std::integer_sequence<int, 1, 2, norm_rows>{}))
+    return;
+  const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
+  rms_norm(exec, norm_of(args, normed));
+  with_output<T>(exec, args, [&](const auto& output) {
+    gemv::launch("norm_linear", exec, gemv::make_product<T>(linear_of(args, normed)), weight,
+                 gemv::PlainInput<T>{}, output);
   });
 }
 
