@@ -109,7 +109,7 @@ void with_output(ExecContext& exec, const NormLinearArgs& args, const F& f) {
 /// overflow without the root.
 template <class T, class Weight, class Columns, class... Capacities>
 bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<T>& product,
-                   const Weight& weight, const Columns& columns, Capacities... capacities) {
+                   const Weight& weight, const Columns& columns, [[maybe_unused]] Capacities... capacities) {
   if constexpr (std::is_same_v<Columns, gemv::DenseColumns<float16>>) {
     return false;
   } else {
