@@ -66,9 +66,9 @@ struct alignas(64) InputBlock {
   static constexpr int digits_of_part = bits == 4 ? 3 : 2;
   static constexpr int parts = (digits + digits_of_part - 1) / digits_of_part;
 
-  std::int8_t digit[digits][vectors][vector_bytes];  ///< the most significant first
-  std::int32_t start[parts][lanes];                  ///< -middle times x, what is added to sums of products
-  float lane_sums[lanes];                            ///< of x, with has_shift instead of start
+  std::int8_t digit[digits][features];  ///< the most significant first, each in vectors
+  std::int32_t start[parts][lanes];     ///< -middle times x, what is added to sums of products
+  float lane_sums[lanes];               ///< of x, with has_shift instead of start
   float scale;
 
   /// `middle` is subtracted from every code.
@@ -95,7 +95,7 @@ struct alignas(64) InputBlock {
       return _mm512_cvtps_epi32(finite ? _mm512_mul_ps(x[k], inverse) : _mm512_setzero_ps());
     };
     if constexpr (bits == 8) {
-      for (int k = 0; k < packs; ++k) store_digits(digit[0][0] + k * lanes, integers(k));
+      for (int k = 0; k < packs; ++k) store_digits(k * lanes, integers(k));
     } else {
       const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
       const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -104,19 +104,18 @@ struct alignas(64) InputBlock {
         const __m512i second = _mm512_permutex2var_epi32(a, odd, b);
         const __m512i of_byte = _mm512_srai_epi32(_mm512_add_epi32(second, _mm512_set1_epi32(8)), 4);
         const __m512i of_low = _mm512_sub_epi32(_mm512_permutex2var_epi32(a, even, b), of_byte);
-        store_digits(digit[0][0] + k / 2 * lanes, of_byte);
-        store_digits(digit[0][1] + k / 2 * lanes, of_low);
+        store_digits(k / 2 * lanes, of_byte);
+        store_digits(vector_bytes + k / 2 * lanes, of_low);
       }
     }
     fill_sums<has_shift>(middle);
   }
 
  private:
-  /// The digits of 16 numbers; `to` is the place of the first ones.
-  OPHIS_VNNI static void store_digits(std::int8_t* to, __m512i numbers) {
+  /// The digits of 16 numbers, from place `at` on.
+  OPHIS_VNNI void store_digits(int at, __m512i numbers) {
     for (int d = digits - 1; d >= 0; --d) {
-      _mm_store_si128(reinterpret_cast<__m128i*>(to + d * vectors * vector_bytes),
-                      _mm512_cvtepi32_epi8(numbers));
+      _mm_store_si128(reinterpret_cast<__m128i*>(digit[d] + at), _mm512_cvtepi32_epi8(numbers));
       numbers = _mm512_srai_epi32(_mm512_add_epi32(numbers, _mm512_set1_epi32(128)), 8);
     }
   }
@@ -132,7 +131,7 @@ struct alignas(64) InputBlock {
       for (int end = std::min(digits, d + digits_of_part); d < end; ++d, place *= 256.0f) {
         sums = _mm512_slli_epi32(sums, 8);
         for (int i = 0; i < vectors; ++i)
-          sums = _mm512_dpbusd_epi32(sums, one[i], _mm512_load_si512(digit[d][i]));
+          sums = _mm512_dpbusd_epi32(sums, one[i], _mm512_load_si512(digit[d] + i * vector_bytes));
       }
       if constexpr (has_shift)
         total = _mm512_fmadd_ps(total, _mm512_set1_ps(place), _mm512_cvtepi32_ps(sums));
@@ -253,7 +252,7 @@ struct Product {
         for (const int end = std::min(digits, d + Block::digits_of_part); d < end; ++d, place *= 256.0f) {
           for (__m512i& sum : products) sum = _mm512_slli_epi32(sum, 8);
           for (int i = 0; i < vectors; ++i) {
-            const __m512i digit = in_register(_mm512_load_si512(inputs.digit[d][i]));
+            const __m512i digit = in_register(_mm512_load_si512(inputs.digit[d] + i * vector_bytes));
             for (int n = 0; n < N; ++n) products[n] = _mm512_dpbusd_epi32(products[n], values[n][i], digit);
           }
         }
