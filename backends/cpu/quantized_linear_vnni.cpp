@@ -22,7 +22,7 @@ namespace ophis::quantized_linear_vnni {
 namespace {
 
 constexpr int lanes = 16;         // of 32 bits
-constexpr int vector_bytes = 64;  // of a vector
+constexpr int vector_bytes = 64;  // of codes or digits
 constexpr int digits = 3;         // of an input
 
 OPHIS_VNNI inline __m512 load_some(__mmask16 which, const float* from) {
@@ -164,7 +164,7 @@ struct GroupValues {
     const std::int64_t rest = groups - group;
     const auto which = static_cast<__mmask16>(rest >= lanes ? 0xffff : (1 << rest) - 1);
     const Value* const from = values + row * stride + group;
-    __builtin_prefetch(from + 16 * lanes);
+    __builtin_prefetch(from + 16 * lanes);  // of a later row
     return load_some(which, from);
   }
 };

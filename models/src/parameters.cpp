@@ -92,7 +92,7 @@ class Placement::SharedPages {
   Parameter copy(const Parameter& parameter) {
     const std::size_t bytes = parameter.tensor.bytes();
     const std::lock_guard lock(m_mutex);
-    if (m_used + bytes > block_bytes) {
+    if (!m_block || m_used + bytes > block_bytes) {
       m_block = std::make_shared<const Buffer>(block_bytes);
       m_used = 0;
     }
@@ -108,7 +108,7 @@ class Placement::SharedPages {
 
   std::mutex m_mutex;
   std::shared_ptr<const Buffer> m_block;
-  std::size_t m_used = block_bytes;
+  std::size_t m_used = 0;
 };
 
 void Placement::use_huge_pages() {

@@ -1,5 +1,7 @@
 #include "ops/common/dense.hpp"
 
+#include <algorithm>
+
 #include "ophis/core/kokkos.hpp"
 #include "ophis/core/simd.hpp"
 

@@ -1,6 +1,7 @@
 // What loading takes of memory, as the system says.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -101,6 +102,18 @@ TEST_CASE("weights that are converted or quantized when loading do not keep thei
   CHECK(resident({DType::float32, {}, progress, {}}) < size / 4);
   CHECK(resident({DType::bfloat16, {}, progress, {int4, int4}}) < size / 4);
   CHECK(resident({DType::bfloat16, {}, progress, {}}) < size);
+}
+
+TEST_CASE("parameters of any size share huge pages, from an empty one on") {
+  Placement placement;
+  placement.use_huge_pages();
+  for (const std::int64_t count : {0, 1, 1000, 500000, 400000}) {
+    OwnedTensor given(DType::float32, {count});
+    for (std::int64_t i = 0; i < count; ++i) given->data<float>()[i] = static_cast<float>(i % 97);
+    const Tensor placed = placement.put({given, nullptr}).tensor;
+    REQUIRE(placed.shape() == Dims{count});
+    CHECK(std::equal(placed.data<float>(), placed.data<float>() + count, given->data<float>()));
+  }
 }
 
 TEST_CASE("the source of a large weight does not lie in memory beside what is made of it") {
