@@ -127,7 +127,8 @@ Parameter Placement::put(const Parameter& parameter) const {
     return parameter;
   }
   if (!m_uploader) {
-    if (!m_shared_pages || !parameter.tensor.is_contiguous()) return parameter;
+    if (!m_shared_pages || !parameter.tensor.is_contiguous() || parameter.tensor.bytes() == 0)
+      return parameter;
     if (parameter.tensor.bytes() < huge_page_bytes) return m_shared_pages->copy(parameter);
     return parameter.release ? make_of(parameter, parameter.tensor.dtype(), copy_bytes) : parameter;
   }
