@@ -201,6 +201,37 @@ TEST_CASE_TEMPLATE("loads and stores convert, stride and stop at the count", T, 
   }
 }
 
+TEST_CASE_TEMPLATE("bytes and words become lanes of 32 bits, those numbers", Unsigned, std::uint8_t,
+                   std::uint16_t) {
+  constexpr int width = ophis::native_pack_width;
+  std::array<Unsigned, width + 1> from;
+  for (std::size_t i = 0; i < from.size(); ++i)
+    from[i] = static_cast<Unsigned>(std::numeric_limits<Unsigned>::max() - 3 * i);
+  const Pack<width> lanes = ophis::to_floats<width>(ophis::load_words<width>(from.data() + 1));
+  for (int i = 0; i < width; ++i)
+    CHECK(lanes.lane(i) == static_cast<float>(from[static_cast<std::size_t>(i + 1)]));
+}
+
+#if defined(OPHIS_HAS_AVX512_BF16)
+TEST_CASE("pairs of bfloat16 are rounded and multiplied") {
+  std::array<float, 16> a, b, c, d, sum;
+  std::mt19937 engine(3);
+  std::uniform_real_distribution<float> uniform(-2, 2);
+  for (auto* const lanes : {&a, &b, &c, &d, &sum}) {
+    for (float& lane : *lanes) lane = uniform(engine);
+  }
+  const auto pack = [](const std::array<float, 16>& lanes) { return ophis::load<16>(lanes.data()); };
+  const Pack<16> got =
+      ophis::dot(ophis::to_pairs(pack(a), pack(b)), ophis::to_pairs(pack(c), pack(d)), pack(sum));
+  for (std::size_t i = 0; i < 16; ++i) {
+    const auto rounded = [](float x) { return static_cast<double>(static_cast<float>(bfloat16(x))); };
+    const double want =
+        rounded(a[i]) * rounded(c[i]) + rounded(b[i]) * rounded(d[i]) + static_cast<double>(sum[i]);
+    CHECK(std::fabs(static_cast<double>(got.lane(static_cast<int>(i))) - want) < 1e-6);
+  }
+}
+#endif
+
 TEST_CASE("reductions use every lane") {
   std::array<float, 16> x;
   for (int i = 0; i < 16; ++i) x[static_cast<std::size_t>(i)] = static_cast<float>(i * i);

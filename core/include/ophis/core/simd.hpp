@@ -20,6 +20,9 @@
 #if defined(__AVX512F__)
 #define OPHIS_HAS_AVX512
 #endif
+#if defined(__AVX512BF16__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+#define OPHIS_HAS_AVX512_BF16
+#endif
 #include <immintrin.h>
 #endif
 
@@ -150,6 +153,22 @@ OPHIS_INLINE_FUNCTION Vector<To, W> convert_lanes(From from) {
     return __builtin_convertvector(from, Vector<To, W>);
 }
 
+/// Lanes of 8 or 16 bits as such of 32. GCC 12 converts vectors half by half, and bytes one by one.
+template <int W, class Unsigned>
+OPHIS_INLINE_FUNCTION Vector<std::uint32_t, W> to_words(Vector<Unsigned, W> lanes) {
+#if defined(OPHIS_HAS_AVX512)
+  using Words = Vector<std::uint32_t, W>;
+  if constexpr (W == 16 && sizeof(Unsigned) == 1)
+    return std::bit_cast<Words>(_mm512_maskz_cvtepu8_epi32(0xffff, std::bit_cast<__m128i>(lanes)));
+  if constexpr (W == 16 && sizeof(Unsigned) == 2)
+    return std::bit_cast<Words>(_mm512_maskz_cvtepu16_epi32(0xffff, std::bit_cast<__m256i>(lanes)));
+#endif
+  if constexpr (sizeof(Unsigned) == 1)
+    return convert_lanes<W, std::uint32_t>(convert_lanes<W, std::uint16_t>(lanes));
+  else
+    return convert_lanes<W, std::uint32_t>(lanes);
+}
+
 /// The storage word of T: its bits as an unsigned integer.
 template <class T>
 using StorageBits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint16_t>;
@@ -165,7 +184,7 @@ OPHIS_INLINE_FUNCTION Pack<W> widen(Vector<std::uint16_t, W> halves) {
     return std::bit_cast<Pack<W>>(_mm512_maskz_cvtph_ps(0xffff, std::bit_cast<__m256i>(halves)));
 #endif
 #endif
-  const auto words = convert_lanes<W, std::uint32_t>(halves);
+  const auto words = to_words<W, std::uint16_t>(halves);
   return std::bit_cast<Pack<W>>(float16_to_float_bits<typename Pack<W>::Floats>(words));
 }
 
@@ -174,7 +193,7 @@ OPHIS_INLINE_FUNCTION Pack<W> unpack(Vector<StorageBits<T>, W> bits) {
   if constexpr (std::is_same_v<T, float>)
     return std::bit_cast<Pack<W>>(bits);
   else if constexpr (std::is_same_v<T, bfloat16>)
-    return std::bit_cast<Pack<W>>(convert_lanes<W, std::uint32_t>(bits) << 16);
+    return std::bit_cast<Pack<W>>(to_words<W, std::uint16_t>(bits) << 16);
   else
     return widen<W>(bits);
 }
@@ -265,12 +284,35 @@ OPHIS_INLINE_FUNCTION void store_pairs(T* to, Pack<W> a, Pack<W> b) {
   detail::copy_bytes(to, &pairs, sizeof pairs);
 }
 
+#if defined(OPHIS_HAS_AVX512_BF16)
+
+/// Two bfloat16 in each lane.
+using BFloat16Pairs = detail::Vector<std::uint32_t, 16>;
+
+/// a and b of each lane, rounded to nearest even; numbers too small to be normal become zero.
+OPHIS_INLINE_FUNCTION BFloat16Pairs to_pairs(Pack<16> a, Pack<16> b) {
+  const auto both = _mm512_cvtne2ps_pbh(std::bit_cast<__m512>(b), std::bit_cast<__m512>(a));
+  constexpr detail::Vector<std::uint16_t, 32> order{0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                    21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                    11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return std::bit_cast<BFloat16Pairs>(
+      _mm512_permutexvar_epi16(std::bit_cast<__m512i>(order), std::bit_cast<__m512i>(both)));
+}
+
+/// The two products of each lane, added to c. Products are exact, sums rounded to nearest even.
+OPHIS_INLINE_FUNCTION Pack<16> dot(BFloat16Pairs a, BFloat16Pairs b, Pack<16> c) {
+  const auto pairs = [](BFloat16Pairs lanes) { return std::bit_cast<__m512bh>(lanes); };
+  return std::bit_cast<Pack<16>>(_mm512_dpbf16_ps(std::bit_cast<__m512>(c), pairs(a), pairs(b)));
+}
+
+#endif
+
 /// W consecutive bytes, words or the like, each as a 32-bit lane.
 template <int W, class Unsigned>
 OPHIS_INLINE_FUNCTION detail::Vector<std::uint32_t, W> load_words(const Unsigned* from) {
   detail::Vector<Unsigned, W> lanes;
   detail::copy_bytes(&lanes, from, sizeof lanes);
-  return detail::convert_lanes<W, std::uint32_t>(lanes);
+  return detail::to_words<W, Unsigned>(lanes);
 }
 
 /// Lanes below 2^31 as floats.
