@@ -18,7 +18,7 @@ memory::data_type onednn_dtype(DType dtype) {
 /// oneDNN looks at the CPU by itself; OPHIS_CPU_ISA holds for it, too.
 dnnl::engine make_engine() {
   constexpr std::array limits{dnnl::cpu_isa::sse41, dnnl::cpu_isa::avx2, dnnl::cpu_isa::avx512_core,
-                              dnnl::cpu_isa::all};
+                              dnnl::cpu_isa::avx512_core_vnni, dnnl::cpu_isa::all};
   const dnnl::cpu_isa limit = limits.at(static_cast<std::size_t>(cpu_isa()));
   static const bool limited = dnnl::set_max_cpu_isa(limit) == dnnl::status::success;
   OPHIS_REQUIRE(limited || limit == dnnl::cpu_isa::all,

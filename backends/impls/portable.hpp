@@ -33,7 +33,7 @@ namespace ophis::detail {
 
 #if defined(OPHIS_COMPILED_FOR)
 
-static_assert(native_pack_width == (CpuIsa::OPHIS_COMPILED_FOR == CpuIsa::avx512 ? 16 : 8),
+static_assert(native_pack_width == (CpuIsa::OPHIS_COMPILED_FOR >= CpuIsa::avx512 ? 16 : 8),
               "this file must be compiled for the instruction set that it is named after");
 
 /// `run`, in the objects of an instruction set; their only symbols that others see.

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "backends/cpu/ssd_scan_bf16.hpp"
 #include "backends/cuda/ssd_scan_cuda.hpp"
 #include "backends/cuda/ssd_state_update_cuda.hpp"
 #include "backends/hip/ssd_scan_mfma.hpp"
@@ -18,6 +19,13 @@ std::span<const Implementation<SsdScanArgs>> ssd_scan_impls() {
 #endif
 #if OPHIS_HAS_HIP
         Implementation<SsdScanArgs>{"mfma", ssd_scan_mfma::why_not, ssd_scan_mfma::run, true},
+#endif
+#if defined(OPHIS_HAS_AVX512_BF16)
+        Implementation<SsdScanArgs>{"avx512_bf16", ssd_scan_bf16::why_not, ssd_scan_bf16::run, true,
+                                    CpuIsa::avx512_bf16},
+#elif OPHIS_CPU_DISPATCH && !defined(OPHIS_COMPILED_FOR)
+    detail::portable<CpuIsa::avx512_bf16, SsdScanArgs, ssd_scan_bf16::run>("avx512_bf16",
+                                                                           ssd_scan_bf16::why_not, true),
 #endif
         OPHIS_PORTABLE(SsdScanArgs, "kokkos", takes_everything, ssd_scan_kokkos::forward, false),
   };

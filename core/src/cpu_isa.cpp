@@ -13,7 +13,7 @@
 namespace ophis {
 namespace {
 
-constexpr std::array names{"baseline", "avx2", "avx512", "avx512_vnni"};
+constexpr std::array names{"baseline", "avx2", "avx512", "avx512_vnni", "avx512_bf16"};
 
 #if defined(__x86_64__)
 
@@ -33,7 +33,8 @@ CpuIsa isa_of_this_cpu() {
       !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") ||
       !__builtin_cpu_supports("avx512vl"))
     return CpuIsa::avx2;
-  return __builtin_cpu_supports("avx512vnni") ? CpuIsa::avx512_vnni : CpuIsa::avx512;
+  if (!__builtin_cpu_supports("avx512vnni")) return CpuIsa::avx512;
+  return __builtin_cpu_supports("avx512bf16") ? CpuIsa::avx512_bf16 : CpuIsa::avx512_vnni;
 }
 
 #else
@@ -43,7 +44,9 @@ CpuIsa isa_of_this_cpu() { return CpuIsa::baseline; }
 #endif
 
 /// What the compiler was free to use in all of the library.
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
+constexpr CpuIsa compiled_in = CpuIsa::avx512_bf16;
+#elif defined(__AVX512VNNI__)
 constexpr CpuIsa compiled_in = CpuIsa::avx512_vnni;
 #elif defined(__AVX512F__)
 constexpr CpuIsa compiled_in = CpuIsa::avx512;
@@ -58,7 +61,7 @@ CpuIsa parse(std::string_view name) {
     if (name == names[level]) return static_cast<CpuIsa>(level);
   }
   fail(ErrorCode::invalid_argument, "OPHIS_CPU_ISA is '", name,
-       "'; known: baseline, avx2, avx512, avx512_vnni");
+       "'; known: baseline, avx2, avx512, avx512_vnni, avx512_bf16");
 }
 
 CpuIsa choose() {
@@ -86,9 +89,9 @@ CpuIsa cpu_isa() {
 
 const char* why_not(CpuIsa isa) {
   if (isa <= cpu_isa()) return nullptr;
-  constexpr std::array reasons{"", "no AVX2, by the CPU or by OPHIS_CPU_ISA",
-                               "no AVX-512, by the CPU or by OPHIS_CPU_ISA",
-                               "no AVX-512 VNNI, by the CPU or by OPHIS_CPU_ISA"};
+  constexpr std::array reasons{
+      "", "no AVX2, by the CPU or by OPHIS_CPU_ISA", "no AVX-512, by the CPU or by OPHIS_CPU_ISA",
+      "no AVX-512 VNNI, by the CPU or by OPHIS_CPU_ISA", "no AVX-512 BF16, by the CPU or by OPHIS_CPU_ISA"};
   return reasons[static_cast<std::size_t>(isa)];
 }
 

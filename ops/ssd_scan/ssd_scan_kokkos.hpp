@@ -8,7 +8,8 @@
 //     S  <- exp(a_end) S + sum_s exp(a_end - a_s) dt_s x_s B_s
 //
 // C_t . B_s is the same for all heads of a group, so BlockRows computes it first; Scan does the rest, with
-// lanes along headdim, one item after the other through time, its state in cache.
+// lanes along headdim, one item after the other through time, its state in cache. What they multiply with is
+// a type of its own, FloatProducts here.
 #pragma once
 
 #include "ophis/ops/ssd_scan.hpp"
@@ -60,45 +61,150 @@ struct MarkBlocks {
   }
 };
 
-/// One item: B and C of one position and group as float32, and C_t . B_s for the positions s of its block up
-/// to itself, zero beyond.
-template <class T, int W>
+/// The lanes of one position's inputs or outputs, or of one element n of the state.
+template <int W, int packs>
+struct PanelOf {
+  Pack<W> lanes[packs];
+};
+
+/// What Scan multiplies with, in float32.
+template <int W>
+struct FloatProducts {
+  /// Accumulators are kept in registers: `rows` times panel_packs packs, of 32 registers with AVX-512, 16
+  /// with less. Two packs share each broadcast.
+  static constexpr int panel_packs = W == 1 ? 1 : 2;
+  static constexpr int panel_width = panel_packs * W;
+  static constexpr int rows = W == 4 || W == 8 ? 4 : 8;
+
+  using Panel = PanelOf<W, panel_packs>;
+  /// [t][s] of a block: the weight of input s in output t, zero for s > t.
+  using Mix = float[block_size][block_size];
+
+  float *B, *C;  // (batch, seqlen, ngroups, dstate)
+  std::int64_t ngroups, dstate;
+
+  FloatProducts(Workspace& workspace, std::int64_t positions, std::int64_t groups, std::int64_t n)
+      : ngroups(groups), dstate(n) {
+    B = workspace.take<float>(positions * ngroups * dstate);
+    C = workspace.take<float>(positions * ngroups * dstate);
+  }
+
+  /// W elements n of a row (position and group) of B and C. `next_b` is B of the block's next position or
+  /// zero, for products that take the block's positions in pairs.
+  KOKKOS_FUNCTION void keep(std::int64_t row, std::int64_t n, bool /*first_of_pair*/, Pack<W> b,
+                            Pack<W> /*next_b*/, Pack<W> c) const {
+    const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
+    store(B + row * dstate + n, 1, count, b);
+    store(C + row * dstate + n, 1, count, c);
+  }
+
+  /// Floats of a panel's state, of which the first are (dstate, panel_width).
+  KOKKOS_FUNCTION std::int64_t state_size() const { return dstate * panel_width; }
+  /// What else the state holds, from those first.
+  KOKKOS_FUNCTION void set_pairs(float* /*state*/) const {}
+
+  /// y of `rows` positions from t on, of `count` in the block that begins with `row`; those beyond are
+  /// computed and not used.
+  KOKKOS_FUNCTION void add_rows(std::int64_t row, int t, int count, const float* from_start, const Mix& mix,
+                                const Panel* inputs, const float* state, Panel* outputs) const {
+    const float* c[rows];
+    for (int r = 0; r < rows; ++r) c[r] = C + (row + Kokkos::min(t + r, count - 1) * ngroups) * dstate;
+    Pack<W> sum[rows][panel_packs];
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) sum[r][k] = Pack<W>(0.0f);
+    }
+    for (std::int64_t n = 0; n < dstate; ++n) {
+      Pack<W> s[panel_packs];
+      for (int k = 0; k < panel_packs; ++k) s[k] = load<W>(state + n * panel_width + k * W);
+      for (int r = 0; r < rows; ++r) {
+        for (int k = 0; k < panel_packs; ++k) sum[r][k] = fma(Pack<W>(c[r][n]), s[k], sum[r][k]);
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) sum[r][k] *= Pack<W>(from_start[t + r]);
+    }
+    const int last = Kokkos::min(t + rows, count);
+    for (int s = 0; s < last; ++s) {
+      for (int r = 0; r < rows; ++r) {
+        for (int k = 0; k < panel_packs; ++k)
+          sum[r][k] = fma(Pack<W>(mix[t + r][s]), inputs[s].lanes[k], sum[r][k]);
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) outputs[r].lanes[k] = sum[r][k];
+    }
+  }
+
+  /// The state to the end of the block: decay times it and the sum of B_s times inputs[s].
+  KOKKOS_FUNCTION void advance(std::int64_t row, int count, float decay, const Panel* inputs,
+                               float* state) const {
+    std::int64_t n = 0;
+    for (; n + rows <= dstate; n += rows) advance_some<rows>(row, n, count, decay, inputs, state);
+    for (; n < dstate; ++n) advance_some<1>(row, n, count, decay, inputs, state);
+  }
+
+ private:
+  template <int N>
+  KOKKOS_FUNCTION void advance_some(std::int64_t row, std::int64_t begin, int count, float decay,
+                                    const Panel* inputs, float* state) const {
+    const float* b = B + row * dstate + begin;
+    state += begin * panel_width;
+    Pack<W> sum[N][panel_packs];
+    for (int n = 0; n < N; ++n) {
+      for (int k = 0; k < panel_packs; ++k)
+        sum[n][k] = Pack<W>(decay) * load<W>(state + n * panel_width + k * W);
+    }
+    for (int s = 0; s < count; ++s, b += ngroups * dstate) {
+      for (int n = 0; n < N; ++n) {
+        for (int k = 0; k < panel_packs; ++k) sum[n][k] = fma(Pack<W>(b[n]), inputs[s].lanes[k], sum[n][k]);
+      }
+    }
+    for (int n = 0; n < N; ++n) {
+      for (int k = 0; k < panel_packs; ++k) store(state + n * panel_width + k * W, sum[n][k]);
+    }
+  }
+};
+
+/// One item: B and C of one position and group as Products wants them, and C_t . B_s for the positions s of
+/// its block up to itself, zero beyond.
+template <class T, int W, class Products>
 struct BlockRows {
   Strided<T, 4> B, C;
   const std::int32_t* offsets;  // (batch, seqlen)
-  float* B_rows;                // (batch, seqlen, ngroups, dstate)
-  float* C_rows;                // (batch, seqlen, ngroups, dstate)
-  float* products;              // (batch, seqlen, ngroups, block_size)
+  Products kept;
+  float* products;  // (batch, seqlen, ngroups, block_size)
   std::int64_t seqlen, ngroups, dstate;
 
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     const std::int64_t group = item % ngroups;
     const std::int64_t l = item / ngroups % seqlen;
     const std::int64_t b = item / ngroups / seqlen;
-    for (std::int64_t n = 0; n < dstate; n += W) {
-      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
-      store(B_rows + item * dstate + n, 1, count, load<W>(B.at(b, l, group, n), B.stride(3), count));
-      store(C_rows + item * dstate + n, 1, count, load<W>(C.at(b, l, group, n), C.stride(3), count));
-    }
     const std::int64_t offset = offsets[b * seqlen + l];
+    const bool is_last = l + 1 == seqlen || offsets[b * seqlen + l + 1] == 0;
+    for (std::int64_t n = 0; n < dstate; n += W) {
+      kept.keep(item, n, offset % 2 == 0, row(B, b, l, group, n),
+                is_last ? Pack<W>(0.0f) : row(B, b, l + 1, group, n), row(C, b, l, group, n));
+    }
     for (std::int64_t s = 0; s < block_size; ++s) {
       products[item * block_size + s] = s <= offset ? product(b, l, l - offset + s, group) : 0.0f;
     }
   }
 
+  KOKKOS_FUNCTION Pack<W> row(const Strided<T, 4>& of, std::int64_t b, std::int64_t l, std::int64_t group,
+                              std::int64_t n) const {
+    const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
+    return load<W>(of.at(b, l, group, n), of.stride(3), count);
+  }
   KOKKOS_FUNCTION float product(std::int64_t b, std::int64_t t, std::int64_t s, std::int64_t group) const {
     Pack<W> sum(0.0f);
-    for (std::int64_t n = 0; n < dstate; n += W) {
-      const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
-      sum = fma(load<W>(C.at(b, t, group, n), C.stride(3), count),
-                load<W>(B.at(b, s, group, n), B.stride(3), count), sum);
-    }
+    for (std::int64_t n = 0; n < dstate; n += W)
+      sum = fma(row(C, b, t, group, n), row(B, b, s, group, n), sum);
     return reduce_add(sum);
   }
 };
 
 /// One item: a panel of headdim (panel_packs packs) of one head of one sequence, block after block.
-template <class T, int W, class Space>
+template <class T, int W, class Space, class Products>
 struct Scan {
   Strided<T, 4> x, z, out;
   Strided<T, 3> dt;
@@ -107,26 +213,21 @@ struct Scan {
   TimeStep time_step;
   Skip skip;
   const float* A;
-  const float *B_rows, *C_rows, *products;  // of BlockRows
-  float* states;                            // (slots, dstate, panel_width)
+  Products kept;          // of BlockRows
+  const float* products;  // of BlockRows
+  float* states;          // (slots, kept.state_size())
   ScratchSlots<Space> slots;
   std::int64_t seqlen, nheads, headdim, ngroups, dstate, panels;
 
-  /// Accumulators are kept in registers: `rows` times panel_packs packs, of 32 registers with AVX-512, 16
-  /// with less. Two packs share each broadcast.
-  static constexpr int panel_packs = W == 1 ? 1 : 2;
-  static constexpr int panel_width = panel_packs * W;
-  static constexpr int rows = W == 4 || W == 8 ? 4 : 8;
-
-  struct Panel {
-    Pack<W> lanes[panel_packs];
-  };
+  using Panel = typename Products::Panel;
+  static constexpr int panel_packs = Products::panel_packs;
+  static constexpr int panel_width = Products::panel_width;
 
   /// The decays inside one block of `count` positions.
   struct Decays {
-    alignas(64) float from_start[block_size];       // exp(a_t)
-    alignas(64) float mix[block_size][block_size];  // [t][s] (C_t . B_s) exp(a_t - a_s) dt_s, zero for s > t
-    alignas(64) float to_end[block_size];           // exp(a_end - a_s) dt_s
+    alignas(64) float from_start[block_size];  // exp(a_t)
+    alignas(64) typename Products::Mix mix;    // (C_t . B_s) exp(a_t - a_s) dt_s
+    alignas(64) float to_end[block_size];      // exp(a_end - a_s) dt_s
   };
 
   /// Where an item is.
@@ -148,7 +249,7 @@ struct Scan {
       at.lanes[k] = static_cast<int>(Kokkos::clamp<std::int64_t>(left, 0, W));
     }
     const std::int64_t slot = slots.acquire(item);
-    float* const state = states + slot * dstate * panel_width;
+    float* const state = states + slot * kept.state_size();
     load_state(at, state);
     for (std::int64_t begin = at.sequence.begin; begin < at.sequence.end;) {
       const std::int64_t end = blocks.end(at.sequence, begin);
@@ -170,19 +271,16 @@ struct Scan {
             load<W>(x.at(at.sequence.batch, begin + t, at.head, at.p + k * W), x.stride(3), at.lanes[k]);
       }
     }
+    for (int t = count; t < block_size; ++t) inputs[t] = Panel{};
     const std::int64_t row = (at.sequence.batch * seqlen + begin) * ngroups + at.group;
-    for (int t = 0; t < count; t += rows)
-      add_rows(C_rows + row * dstate, t, count, decays, inputs, state, outputs + t);
+    for (int t = 0; t < count; t += Products::rows)
+      kept.add_rows(row, t, count, decays.from_start, decays.mix, inputs, state, outputs + t);
     for (int t = 0; t < count; ++t) finish(at, begin + t, inputs[t], outputs[t]);
 
     for (int s = 0; s < count; ++s) {
       for (int k = 0; k < panel_packs; ++k) inputs[s].lanes[k] *= Pack<W>(decays.to_end[s]);
     }
-    const float decay = decays.from_start[count - 1];
-    const float* const B = B_rows + row * dstate;
-    std::int64_t n = 0;
-    for (; n + rows <= dstate; n += rows) advance<rows>(B + n, count, decay, inputs, state + n * panel_width);
-    for (; n < dstate; ++n) advance<1>(B + n, count, decay, inputs, state + n * panel_width);
+    kept.advance(row, count, decays.from_start[count - 1], inputs, state);
   }
 
   /// The positions of the block are the lanes.
@@ -219,37 +317,6 @@ struct Scan {
     }
   }
 
-  /// y of `rows` positions from t on, of `count` in the block; those beyond are computed and not used.
-  KOKKOS_FUNCTION void add_rows(const float* C, int t, int count, const Decays& decays, const Panel* inputs,
-                                const float* state, Panel* outputs) const {
-    const float* c[rows];
-    for (int r = 0; r < rows; ++r) c[r] = C + Kokkos::min(t + r, count - 1) * ngroups * dstate;
-    Pack<W> sum[rows][panel_packs];
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) sum[r][k] = Pack<W>(0.0f);
-    }
-    for (std::int64_t n = 0; n < dstate; ++n) {
-      Pack<W> s[panel_packs];
-      for (int k = 0; k < panel_packs; ++k) s[k] = load<W>(state + n * panel_width + k * W);
-      for (int r = 0; r < rows; ++r) {
-        for (int k = 0; k < panel_packs; ++k) sum[r][k] = fma(Pack<W>(c[r][n]), s[k], sum[r][k]);
-      }
-    }
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) sum[r][k] *= Pack<W>(decays.from_start[t + r]);
-    }
-    const int last = Kokkos::min(t + rows, count);
-    for (int s = 0; s < last; ++s) {
-      for (int r = 0; r < rows; ++r) {
-        for (int k = 0; k < panel_packs; ++k)
-          sum[r][k] = fma(Pack<W>(decays.mix[t + r][s]), inputs[s].lanes[k], sum[r][k]);
-      }
-    }
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) outputs[r].lanes[k] = sum[r][k];
-    }
-  }
-
   /// Adds the skip connection, gates and writes one position's outputs.
   KOKKOS_FUNCTION void finish(const Place& at, std::int64_t l, const Panel& input,
                               const Panel& output) const {
@@ -262,37 +329,20 @@ struct Scan {
     }
   }
 
-  /// N elements n of the state to the end of the block.
-  template <int N>
-  KOKKOS_FUNCTION void advance(const float* B, int count, float decay, const Panel* inputs,
-                               float* state) const {
-    Pack<W> sum[N][panel_packs];
-    for (int n = 0; n < N; ++n) {
-      for (int k = 0; k < panel_packs; ++k)
-        sum[n][k] = Pack<W>(decay) * load<W>(state + n * panel_width + k * W);
-    }
-    for (int s = 0; s < count; ++s, B += ngroups * dstate) {
-      for (int n = 0; n < N; ++n) {
-        for (int k = 0; k < panel_packs; ++k) sum[n][k] = fma(Pack<W>(B[n]), inputs[s].lanes[k], sum[n][k]);
-      }
-    }
-    for (int n = 0; n < N; ++n) {
-      for (int k = 0; k < panel_packs; ++k) store(state + n * panel_width + k * W, sum[n][k]);
-    }
-  }
-
   KOKKOS_FUNCTION void clear(float* state) const {
-    for (std::int64_t i = 0; i < dstate * panel_width; ++i) state[i] = 0.0f;
+    for (std::int64_t i = 0; i < kept.state_size(); ++i) state[i] = 0.0f;
   }
 
   KOKKOS_FUNCTION void load_state(const Place& at, float* state) const {
-    if (!initial_states) return clear(state);
+    clear(state);
+    if (!initial_states) return;
     for (std::int64_t n = 0; n < dstate; ++n) {
       for (int k = 0; k < panel_packs; ++k) {
         const float* const from = initial_states.at(at.index, at.head, at.p + k * W, n);
         store(state + n * panel_width + k * W, load<W>(from, initial_states.stride(2), at.lanes[k]));
       }
     }
+    kept.set_pairs(state);
   }
 
   KOKKOS_FUNCTION void store_state(const Place& at, const float* state) const {
@@ -305,10 +355,9 @@ struct Scan {
   }
 };
 
-template <class T, class Space>
+template <class T, int W, class Products, class Space>
 void run(ExecContext& exec, const Space& space, const SsdScanArgs& args) {
-  constexpr int W = pack_width<Space>;
-  using Kernel = Scan<T, W, Space>;
+  using Kernel = Scan<T, W, Space, Products>;
   Workspace& workspace = exec.workspace();
   const std::int64_t batch = args.x.extent(0), seqlen = args.x.extent(1);
   const std::int64_t nheads = args.x.extent(2), headdim = args.x.extent(3);
@@ -321,15 +370,15 @@ void run(ExecContext& exec, const Space& space, const SsdScanArgs& args) {
   std::int32_t* const offsets = workspace.take<std::int32_t>(positions);
   for_each_item(space, "ophis::ssd_scan::blocks", nseq, MarkBlocks{blocks, offsets, seqlen});
 
-  const BlockRows<T, W> rows{Strided<T, 4>(args.B),
-                             Strided<T, 4>(args.C),
-                             offsets,
-                             workspace.take<float>(positions * ngroups * dstate),
-                             workspace.take<float>(positions * ngroups * dstate),
-                             workspace.take<float>(positions * ngroups * block_size),
-                             seqlen,
-                             ngroups,
-                             dstate};
+  const Products kept(workspace, positions, ngroups, dstate);
+  const BlockRows<T, W, Products> rows{Strided<T, 4>(args.B),
+                                       Strided<T, 4>(args.C),
+                                       offsets,
+                                       kept,
+                                       workspace.take<float>(positions * ngroups * block_size),
+                                       seqlen,
+                                       ngroups,
+                                       dstate};
   for_each_element(space, "ophis::ssd_scan::block_rows", positions * ngroups, rows);
 
   const Tensor A = as_dense_float32(exec, args.A);
@@ -346,10 +395,9 @@ void run(ExecContext& exec, const Space& space, const SsdScanArgs& args) {
                       make_time_step(exec, args),
                       make_skip(exec, args),
                       A.data<float>(),
-                      rows.B_rows,
-                      rows.C_rows,
+                      kept,
                       rows.products,
-                      workspace.take<float>(slots.count() * dstate * Kernel::panel_width),
+                      workspace.take<float>(slots.count() * kept.state_size()),
                       slots,
                       seqlen,
                       nheads,
@@ -363,7 +411,10 @@ void run(ExecContext& exec, const Space& space, const SsdScanArgs& args) {
 inline void forward(ExecContext& exec, const SsdScanArgs& args) {
   const Workspace::Scope scope(exec.workspace());
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    with_exec_space(exec, [&](const auto& space) { run<T>(exec, space, args); });
+    with_exec_space(exec, [&](const auto& space) {
+      constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
+      run<T, W, FloatProducts<W>>(exec, space, args);
+    });
   });
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A build for several instruction sets (OPHIS_CPU_ARCH=dispatch): what was chosen is what ran, on other CPUs too.
 
-Usage: instruction_sets_test.py PROGRAM MODEL. Other CPUs are qemu's, where qemu-x86_64 (user mode) is installed.
+Usage: instruction_sets_test.py PROGRAM MAMBA MAMBA2. Other CPUs are qemu's, where qemu-x86_64 (user mode) is installed.
 """
 
 import json
@@ -12,10 +12,10 @@ import subprocess
 import sys
 import unittest
 
-PROGRAM, MODEL = sys.argv[1:3]
-LEVELS = ["baseline", "avx2", "avx512", "avx512_vnni"]
+PROGRAM, MODEL, MAMBA2 = sys.argv[1:4]
+LEVELS = ["baseline", "avx2", "avx512", "avx512_vnni", "avx512_bf16"]
 # The portable kernels that a level chooses.
-SUFFIX = {"baseline": "", "avx2": "_avx2", "avx512": "_avx512", "avx512_vnni": "_avx512"}
+SUFFIX = {"baseline": "", "avx2": "_avx2", "avx512": "_avx512", "avx512_vnni": "_avx512", "avx512_bf16": "_avx512"}
 QEMU = shutil.which("qemu-x86_64")
 
 
@@ -28,9 +28,9 @@ def run(*arguments, isa=None, cpu=None):
     return subprocess.run([*emulator, PROGRAM, *arguments], env=environment, text=True, capture_output=True, timeout=300, check=False)
 
 
-def generate(*more, **where):
+def generate(*more, model=MODEL, **where):
     """The text, and the implementations that ran."""
-    result = run("generate", "--model", MODEL, "--prompt", "Once upon a time", "--max-new-tokens", "12", *more, **where)
+    result = run("generate", "--model", model, "--prompt", "Once upon a time", "--max-new-tokens", "12", *more, **where)
     if result.returncode != 0:
         raise AssertionError(f"exit status {result.returncode}: {result.stderr[-2000:]}")
     ran = re.findall(r"^ophis: (\w+): (\w+) runs$", result.stderr, re.MULTILINE)
@@ -44,7 +44,7 @@ def level_in_use(**where):
 
 class InstructionSetsTest(unittest.TestCase):
     def check_ran(self, implementations, level):
-        for name in implementations - {"onednn", "vnni"}:
+        for name in implementations - {"onednn", "vnni", "avx512_bf16"}:
             self.assertRegex(name, f"^(kokkos|eigen|dequantized|fused){SUFFIX[level]}$")
         self.assertIn("kokkos" + SUFFIX[level], implementations)
 
@@ -61,12 +61,15 @@ class InstructionSetsTest(unittest.TestCase):
                 self.check_ran(implementations, level)
                 _, implementations = generate("--quantize", "int8", isa=level)
                 self.check_ran(implementations, level)
-                self.assertEqual("vnni" in implementations, level == "avx512_vnni")
+                self.assertEqual("vnni" in implementations, level in ("avx512_vnni", "avx512_bf16"))
+                _, implementations = generate("--dtype", "bfloat16", model=MAMBA2, isa=level)
+                self.check_ran(implementations, level)
+                self.assertEqual("avx512_bf16" in implementations, level == "avx512_bf16")
 
     def test_bad_names(self):
         result = run("info", "--model", MODEL, isa="sse9")
         self.assertNotEqual(result.returncode, 0)
-        self.assertIn("OPHIS_CPU_ISA is 'sse9'; known: baseline, avx2, avx512, avx512_vnni", result.stderr)
+        self.assertIn("OPHIS_CPU_ISA is 'sse9'; known: baseline, avx2, avx512, avx512_vnni, avx512_bf16", result.stderr)
 
     @unittest.skipUnless(QEMU, "qemu-x86_64 is not installed")
     def test_older_cpus(self):

@@ -11,10 +11,11 @@ enum class CpuIsa : std::uint8_t {
   baseline,     ///< what the library as a whole is compiled for
   avx2,         ///< x86-64-v3: AVX2, FMA, F16C, BMI
   avx512,       ///< x86-64-v4: AVX-512 F, BW, CD, DQ, VL
-  avx512_vnni,  ///< also AVX-512 VNNI, and whatever else the libraries find (BF16, AMX)
+  avx512_vnni,  ///< also AVX-512 VNNI
+  avx512_bf16,  ///< also AVX-512 BF16, and whatever else the libraries find (AMX)
 };
 
-/// "baseline", "avx2", "avx512" or "avx512_vnni".
+/// "baseline", "avx2", "avx512", "avx512_vnni" or "avx512_bf16".
 const char* to_string(CpuIsa isa) noexcept;
 
 /// The level in use: the CPU's, or the lower one that the environment variable OPHIS_CPU_ISA names. Throws
