@@ -83,11 +83,14 @@ struct BFloat16Products {
     }
   }
 
-  void advance(std::int64_t row, int count, float decay, const Panel* inputs, float* state) const {
+  void advance(std::int64_t row, int count, float decay, const float* to_end, const Panel* inputs,
+               float* state) const {
     BFloat16Pairs x[block_size / 2][panel_packs];
     for (int s = 0; s < block_size; s += 2) {
-      for (int k = 0; k < panel_packs; ++k)
-        x[s / 2][k] = to_pairs(inputs[s].lanes[k], inputs[s + 1].lanes[k]);
+      for (int k = 0; k < panel_packs; ++k) {
+        x[s / 2][k] = to_pairs(inputs[s].lanes[k] * Pack<W>(to_end[s]),
+                               inputs[s + 1].lanes[k] * Pack<W>(to_end[s + 1]));
+      }
     }
     float* pairs = pairs_of(state);
     for (std::int64_t begin = 0; begin < row_size; begin += rows) {

@@ -135,12 +135,16 @@ struct FloatProducts {
     }
   }
 
-  /// The state to the end of the block: decay times it and the sum of B_s times inputs[s].
-  KOKKOS_FUNCTION void advance(std::int64_t row, int count, float decay, const Panel* inputs,
-                               float* state) const {
+  /// The state to the end of the block: decay times it and the sum of to_end[s] times inputs[s] times B_s.
+  KOKKOS_FUNCTION void advance(std::int64_t row, int count, float decay, const float* to_end,
+                               const Panel* inputs, float* state) const {
+    Panel weighted[block_size];
+    for (int s = 0; s < count; ++s) {
+      for (int k = 0; k < panel_packs; ++k) weighted[s].lanes[k] = inputs[s].lanes[k] * Pack<W>(to_end[s]);
+    }
     std::int64_t n = 0;
-    for (; n + rows <= dstate; n += rows) advance_some<rows>(row, n, count, decay, inputs, state);
-    for (; n < dstate; ++n) advance_some<1>(row, n, count, decay, inputs, state);
+    for (; n + rows <= dstate; n += rows) advance_some<rows>(row, n, count, decay, weighted, state);
+    for (; n < dstate; ++n) advance_some<1>(row, n, count, decay, weighted, state);
   }
 
  private:
@@ -237,6 +241,23 @@ struct Scan {
     int lanes[panel_packs];  // of each pack, those below headdim
   };
 
+  /// Pack k of a panel, at the positions of a block.
+  struct Column {
+    T* first;
+    std::int64_t position_stride, lane_stride;
+    int lanes;
+
+    KOKKOS_FUNCTION Pack<W> load(int t) const {
+      return ophis::load<W>(first + t * position_stride, lane_stride, lanes);
+    }
+    KOKKOS_FUNCTION void store(int t, Pack<W> value) const {
+      ophis::store(first + t * position_stride, lane_stride, lanes, value);
+    }
+  };
+  KOKKOS_FUNCTION static Column column(const Strided<T, 4>& of, const Place& at, std::int64_t begin, int k) {
+    return {of.at(at.sequence.batch, begin, at.head, at.p + k * W), of.stride(1), of.stride(3), at.lanes[k]};
+  }
+
   KOKKOS_FUNCTION void operator()(std::int64_t item) const {
     Place at;
     at.p = item % panels * panel_width;
@@ -265,22 +286,16 @@ struct Scan {
     Decays decays;
     fill_decays(at, begin, count, decays);
     Panel inputs[block_size], outputs[block_size];
-    for (int t = 0; t < count; ++t) {
-      for (int k = 0; k < panel_packs; ++k) {
-        inputs[t].lanes[k] =
-            load<W>(x.at(at.sequence.batch, begin + t, at.head, at.p + k * W), x.stride(3), at.lanes[k]);
-      }
+    for (int k = 0; k < panel_packs; ++k) {
+      const Column from = column(x, at, begin, k);
+      for (int t = 0; t < count; ++t) inputs[t].lanes[k] = from.load(t);
     }
     for (int t = count; t < block_size; ++t) inputs[t] = Panel{};
     const std::int64_t row = (at.sequence.batch * seqlen + begin) * ngroups + at.group;
     for (int t = 0; t < count; t += Products::rows)
       kept.add_rows(row, t, count, decays.from_start, decays.mix, inputs, state, outputs + t);
-    for (int t = 0; t < count; ++t) finish(at, begin + t, inputs[t], outputs[t]);
-
-    for (int s = 0; s < count; ++s) {
-      for (int k = 0; k < panel_packs; ++k) inputs[s].lanes[k] *= Pack<W>(decays.to_end[s]);
-    }
-    kept.advance(row, count, decays.from_start[count - 1], inputs, state);
+    finish(at, begin, count, inputs, outputs);
+    kept.advance(row, count, decays.from_start[count - 1], decays.to_end, inputs, state);
   }
 
   /// The positions of the block are the lanes.
@@ -317,15 +332,17 @@ struct Scan {
     }
   }
 
-  /// Adds the skip connection, gates and writes one position's outputs.
-  KOKKOS_FUNCTION void finish(const Place& at, std::int64_t l, const Panel& input,
-                              const Panel& output) const {
-    const std::int64_t b = at.sequence.batch;
+  /// Adds the skip connection, gates and writes.
+  KOKKOS_FUNCTION void finish(const Place& at, std::int64_t begin, int count, const Panel* inputs,
+                              const Panel* outputs) const {
     for (int k = 0; k < panel_packs; ++k) {
-      const std::int64_t p = at.p + k * W;
-      Pack<W> y = fma(skip.at<W>(at.head, p, at.lanes[k]), input.lanes[k], output.lanes[k]);
-      if (z) y *= silu(load<W>(z.at(b, l, at.head, p), z.stride(3), at.lanes[k]));
-      store(out.at(b, l, at.head, p), out.stride(3), at.lanes[k], y);
+      const Column gate = column(z, at, begin, k), to = column(out, at, begin, k);
+      const Pack<W> D = skip.at<W>(at.head, at.p + k * W, at.lanes[k]);
+      for (int t = 0; t < count; ++t) {
+        Pack<W> y = fma(D, inputs[t].lanes[k], outputs[t].lanes[k]);
+        if (gate.first) y *= silu(gate.load(t));
+        to.store(t, y);
+      }
     }
   }
 
