@@ -85,7 +85,7 @@ struct Normalize {
     const Row gate = norm_before_gate ? z[row] : Row();
     for (std::int64_t c = begin; c < end; c += W) {
       const int count = lanes<W>(end - c);
-      const Pack<W> sum = input.sum(c, count);
+      const Pack<W> sum = kept && !sum_row ? Pack<W>(0.0f) : input.sum(c, count);
       const Pack<W> value = kept ? load<W>(kept + (c - begin), 1, count) : input.gated(sum, c, count);
       Pack<W> y = (value - Pack<W>(mean)) * Pack<W>(scale);
       if (weight) y *= load<W>(weight + c, 1, count);
