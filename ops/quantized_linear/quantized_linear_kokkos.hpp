@@ -342,12 +342,13 @@ inline const char* why_not_dequantized(Device, const QuantizedLinearArgs& args) 
   return nullptr;
 }
 
-/// Panels small enough to stay in a CPU's cache until they are multiplied; on a GPU whole weights mostly.
-inline std::int64_t panel_rows(Device device, std::int64_t row_bytes) {
-  const std::int64_t panel_bytes =
-      device.type == DeviceType::cpu ? std::int64_t{1} << 20 : std::int64_t{64} << 20;
+/// How many rows of a weight are made whole again at once: all, or equal panels where that would take much
+/// memory. More and smaller panels, which stay in a CPU's cache, make its GEMM slower than they save.
+inline std::int64_t panel_rows(Device device, std::int64_t rows, std::int64_t row_bytes) {
+  const std::int64_t panel_bytes = std::int64_t{device.type == DeviceType::cpu ? 5 : 64} << 20;
   constexpr std::int64_t step = 128;
-  return std::max(panel_bytes / row_bytes / step, std::int64_t{1}) * step;
+  const std::int64_t panels = std::max<std::int64_t>(1, (rows * row_bytes + panel_bytes - 1) / panel_bytes);
+  return std::min(rows, (rows + panels * step - 1) / (panels * step) * step);
 }
 
 inline void run_dequantized(ExecContext& exec, const QuantizedLinearArgs& args) {
@@ -356,8 +357,8 @@ inline void run_dequantized(ExecContext& exec, const QuantizedLinearArgs& args) 
   const QuantizedRows weight(args.weight, args.weight_scale, args.weight_shift, shape.in_features);
   const DType dtype = args.x.dtype();
   const std::int64_t out_features = shape.out_features;
-  const std::int64_t rows = std::min(
-      out_features, panel_rows(exec.device(), shape.in_features * static_cast<std::int64_t>(size_of(dtype))));
+  const std::int64_t rows =
+      panel_rows(exec.device(), out_features, shape.in_features * static_cast<std::int64_t>(size_of(dtype)));
   const Tensor panel = exec.workspace().take_tensor(dtype, {rows, shape.in_features});
   for (std::int64_t begin = 0; begin < out_features; begin += rows) {
     const std::int64_t end = std::min(out_features, begin + rows);

@@ -45,6 +45,8 @@ const Case cases[] = {
     {"int4, 5 x 2304 -> 5, 18 groups", 5, 2304, 5, 18, 4, bf16, true, false, false, false, 0},
     {"int4, 17 x 128 -> 200", 17, 128, 200, 1, 4, bf16, false, true, false, false, 8},
     {"int8, 33 x 512 -> 300, 4 groups", 33, 512, 300, 4, 8, f32, true, false, true, true, 0},
+    {"int4, 9 x 1024 -> 1400, in float32 two panels", 9, 1024, 1400, 8, 4, bf16, false, true, false, false,
+     0},
 };
 
 }  // namespace
