@@ -55,31 +55,22 @@ struct BFloat16Products {
     }
   }
 
-  void add_rows(std::int64_t row, int t, int count, const float* from_start, const Mix& mix,
-                const Panel* inputs, const float* state, Panel* outputs) const {
+  void add_state(std::int64_t row, int t, int count, const float* state, Panel (&sums)[rows]) const {
     const bfloat16* c[rows];
     for (int r = 0; r < rows; ++r) c[r] = C + (row + Kokkos::min(t + r, count - 1) * ngroups) * row_size;
-    Pack<W> sum[rows][panel_packs];
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) sum[r][k] = Pack<W>(0.0f);
-    }
     const float* pairs = pairs_of(state);
     for (std::int64_t n = 0; n < row_size; n += 2, pairs += panel_width) {
       BFloat16Pairs s[panel_packs];
       for (int k = 0; k < panel_packs; ++k) s[k] = load_lanes(pairs + k * W);
-      for (int r = 0; r < rows; ++r) add_pair(c[r] + n, s, sum[r]);
+      for (int r = 0; r < rows; ++r) add_pair(c[r] + n, s, sums[r].lanes);
     }
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) sum[r][k] *= Pack<W>(from_start[t + r]);
-    }
-    const int last = Kokkos::min(t + rows, count);
-    for (int s = 0; s < last; s += 2) {
+  }
+
+  void add_inputs(const Mix& mix, int t, int end, const Panel* inputs, Panel (&sums)[rows]) const {
+    for (int s = 0; s < end; s += 2) {
       BFloat16Pairs x[panel_packs];
       for (int k = 0; k < panel_packs; ++k) x[k] = to_pairs(inputs[s].lanes[k], inputs[s + 1].lanes[k]);
-      for (int r = 0; r < rows; ++r) add_pair(&mix[t + r][s], x, sum[r]);
-    }
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) outputs[r].lanes[k] = sum[r][k];
+      for (int r = 0; r < rows; ++r) add_pair(&mix[t + r][s], x, sums[r].lanes);
     }
   }
 

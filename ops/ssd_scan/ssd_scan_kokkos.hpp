@@ -103,35 +103,30 @@ struct FloatProducts {
   /// What else the state holds, from those first.
   KOKKOS_FUNCTION void set_pairs(float* /*state*/) const {}
 
-  /// y of `rows` positions from t on, of `count` in the block that begins with `row`; those beyond are
-  /// computed and not used.
-  KOKKOS_FUNCTION void add_rows(std::int64_t row, int t, int count, const float* from_start, const Mix& mix,
-                                const Panel* inputs, const float* state, Panel* outputs) const {
+  /// Adds C_t . S to the sums of `rows` positions from t on, of `count` in the block that begins with `row`;
+  /// those beyond are computed and not used.
+  KOKKOS_FUNCTION void add_state(std::int64_t row, int t, int count, const float* state,
+                                 Panel (&sums)[rows]) const {
     const float* c[rows];
     for (int r = 0; r < rows; ++r) c[r] = C + (row + Kokkos::min(t + r, count - 1) * ngroups) * dstate;
-    Pack<W> sum[rows][panel_packs];
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) sum[r][k] = Pack<W>(0.0f);
-    }
     for (std::int64_t n = 0; n < dstate; ++n) {
       Pack<W> s[panel_packs];
       for (int k = 0; k < panel_packs; ++k) s[k] = load<W>(state + n * panel_width + k * W);
       for (int r = 0; r < rows; ++r) {
-        for (int k = 0; k < panel_packs; ++k) sum[r][k] = fma(Pack<W>(c[r][n]), s[k], sum[r][k]);
+        for (int k = 0; k < panel_packs; ++k)
+          sums[r].lanes[k] = fma(Pack<W>(c[r][n]), s[k], sums[r].lanes[k]);
       }
     }
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) sum[r][k] *= Pack<W>(from_start[t + r]);
-    }
-    const int last = Kokkos::min(t + rows, count);
-    for (int s = 0; s < last; ++s) {
+  }
+
+  /// Adds the inputs [0, end) with their weights to the sums of `rows` positions from t on.
+  KOKKOS_FUNCTION void add_inputs(const Mix& mix, int t, int end, const Panel* inputs,
+                                  Panel (&sums)[rows]) const {
+    for (int s = 0; s < end; ++s) {
       for (int r = 0; r < rows; ++r) {
         for (int k = 0; k < panel_packs; ++k)
-          sum[r][k] = fma(Pack<W>(mix[t + r][s]), inputs[s].lanes[k], sum[r][k]);
+          sums[r].lanes[k] = fma(Pack<W>(mix[t + r][s]), inputs[s].lanes[k], sums[r].lanes[k]);
       }
-    }
-    for (int r = 0; r < rows; ++r) {
-      for (int k = 0; k < panel_packs; ++k) outputs[r].lanes[k] = sum[r][k];
     }
   }
 
@@ -293,9 +288,25 @@ struct Scan {
     for (int t = count; t < block_size; ++t) inputs[t] = Panel{};
     const std::int64_t row = (at.sequence.batch * seqlen + begin) * ngroups + at.group;
     for (int t = 0; t < count; t += Products::rows)
-      kept.add_rows(row, t, count, decays.from_start, decays.mix, inputs, state, outputs + t);
+      fill_outputs(row, t, count, decays, inputs, state, outputs + t);
     finish(at, begin, count, inputs, outputs);
     kept.advance(row, count, decays.from_start[count - 1], decays.to_end, inputs, state);
+  }
+
+  /// y, but for skip and gate, of Products::rows positions from t on.
+  KOKKOS_FUNCTION void fill_outputs(std::int64_t row, int t, int count, const Decays& decays,
+                                    const Panel* inputs, const float* state, Panel* outputs) const {
+    constexpr int rows = Products::rows;
+    Panel sums[rows];
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) sums[r].lanes[k] = Pack<W>(0.0f);
+    }
+    kept.add_state(row, t, count, state, sums);
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < panel_packs; ++k) sums[r].lanes[k] *= Pack<W>(decays.from_start[t + r]);
+    }
+    kept.add_inputs(decays.mix, t, Kokkos::min(t + rows, count), inputs, sums);
+    for (int r = 0; r < rows; ++r) outputs[r] = sums[r];
   }
 
   /// The positions of the block are the lanes.
