@@ -98,7 +98,7 @@ def demangle(symbols):
 
 def short_name(name):
     """The functor or kernel, without Kokkos around it and without its arguments: selective_scan_kokkos::Scan."""
-    match = re.search(r"(?:ParallelFor|run_block)<ophis::([\w:]+)", name) or re.search(r"ophis::([\w:]+(?:\(anonymous namespace\)::\w+)?)", name)
+    match = re.search(r"(?:ParallelFor|run_block)<(?:ophis::detail::GroupWork<)?ophis::([\w:]+)", name) or re.search(r"ophis::([\w:]+(?:\(anonymous namespace\)::\w+)?)", name)
     short = match.group(1) if match else name.split("(")[0]
     return short.replace("(anonymous namespace)::", "").removeprefix("detail::")
 

@@ -64,6 +64,25 @@ int num_threads() {
   return HostExecSpace().concurrency();
 }
 
+#if defined(OPHIS_HAS_GPU)
+namespace {
+
+struct NoWork {
+  template <class Team>
+  KOKKOS_FUNCTION void operator()(const Team&) const {}
+};
+
+/// Kernels of teams without scratch memory would allocate none anew in each call, which a graph cannot
+/// record, unless Kokkos holds some already.
+void reserve_team_scratch(const GpuExecSpace& space) {
+  Kokkos::TeamPolicy<GpuExecSpace> policy(space, 1, 1);
+  policy.set_scratch_size(1, Kokkos::PerTeam(16));
+  Kokkos::parallel_for("ophis::reserve_team_scratch", policy, NoWork{});
+}
+
+}  // namespace
+#endif
+
 struct ExecContext::Impl {
   Impl(Device on, void* given_stream)
       : device(on), workspace(on, [this] { fence(); }), owns_stream(given_stream == nullptr) {
@@ -73,6 +92,7 @@ struct ExecContext::Impl {
     gpu::set_device(device.index);
     stream = owns_stream ? gpu::create_stream(device.index) : given_stream;
     gpu_space = std::make_unique<GpuExecSpace>(static_cast<NativeStream>(stream));
+    reserve_team_scratch(*gpu_space);
 #endif
   }
   ~Impl() {

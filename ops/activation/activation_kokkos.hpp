@@ -7,8 +7,9 @@
 
 namespace ophis::activation_kokkos {
 
-/// Elements of a row that one item works on.
+/// Elements of a row that one item works on, on a GPU so many threads.
 inline constexpr std::int64_t block_size = 1024;
+inline constexpr int group_size = 128;
 
 /// One item: one block of one row.
 template <class T, int W>
@@ -18,12 +19,13 @@ struct Apply {
   std::int64_t blocks;
   Activation kind;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Group& group = {}) const {
     const RowIndex index = shape[item / blocks];
     const Row from = x[index], to = out[index];
     const std::int64_t begin = item % blocks * block_size;
     const std::int64_t end = Kokkos::min(begin + block_size, shape.length());
-    for (std::int64_t c = begin; c < end; c += W) {
+    for (std::int64_t c = begin + group.rank() * W; c < end; c += group.size() * W) {
       const int count = lanes<W>(end - c);
       to.store<T>(c, count, apply_activation(kind, from.load<T, W>(c, count)));
     }
@@ -55,7 +57,7 @@ inline void forward(ExecContext& exec, const ActivationArgs& args) {
     with_exec_space(exec, [&](const auto& space) {
       constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
       const Apply<T, W> kernel{shape, Rows(rows.x), Rows(rows.out), blocks, rows.kind};
-      for_each_element(space, "ophis::activation", shape.rows() * blocks, kernel);
+      for_each_group<group_size>(space, "ophis::activation", shape.rows() * blocks, kernel);
     });
   });
 }

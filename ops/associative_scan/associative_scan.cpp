@@ -19,6 +19,16 @@ void check_tensors(const char* list, std::span<const Tensor> tensors, std::span<
   }
 }
 
+/// How many positions are combined one after the other. A GPU waits for each of them, so there it is about as
+/// many as the row has chunks.
+std::int64_t chunk_of(Device device, std::int64_t length) {
+  constexpr std::int64_t least = 64, most = 512;
+  if (device.type == DeviceType::cpu) return most;
+  std::int64_t chunk = least;
+  while (chunk < most && chunk * chunk < length) chunk *= 2;
+  return chunk;
+}
+
 ScanLayout lay_out(const Tensor& tensor, int axis, bool reverse, std::span<const int> row_axes) {
   const std::int64_t stride = tensor.stride(axis);
   ScanLayout layout{};
@@ -41,7 +51,7 @@ ScanRows plan_scan(ExecContext& exec, std::span<const Tensor> inputs, std::span<
                 " is not an axis of inputs[0], ", first);
   if (axis < 0) axis += rank;
 
-  ScanRows rows{1, first.extent(axis), 0, {}, false};
+  ScanRows rows{1, first.extent(axis), chunk_of(exec.device(), first.extent(axis)), 0, {}, false};
   int row_axes[ScanRows::max_axes];  // by falling stride
   for (int i = 0; i < rank; ++i) {
     if (i == axis) continue;

@@ -105,6 +105,7 @@ KOKKOS_INLINE_FUNCTION int lanes(std::int64_t columns) {
 template <int W>
 KOKKOS_INLINE_FUNCTION Pack<W> first_lanes(Pack<W> a, int count, float rest) {
   if (count == W) return a;
+  if constexpr (W == 1) return Pack<W>(rest);
   float values[W];
   store(values, a);
   for (int i = count; i < W; ++i) values[i] = rest;

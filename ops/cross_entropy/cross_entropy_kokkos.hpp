@@ -15,16 +15,18 @@ struct Loss {
   const softmax_kokkos::Statistics* of_blocks;  // (rows, blocks)
   std::int64_t blocks, ignore_index;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Group& group = {}) const {
     const RowIndex index = shape[item];
     const std::int64_t label = *labels[index].template at<std::int64_t>(0);
     float loss = 0.0f;
     if (label != ignore_index) {
-      const softmax_kokkos::Statistics row = softmax_kokkos::combine(of_blocks + item * blocks, blocks);
+      const softmax_kokkos::Statistics row =
+          softmax_kokkos::combine(of_blocks + item * blocks, blocks, group);
       const float logit = static_cast<float>(*logits[index].template at<T>(label));
       loss = (row.largest - logit) + Kokkos::log(row.sum);
     }
-    *losses[index].template at<float>(0) = loss;
+    if (group.rank() == 0) *losses[index].template at<float>(0) = loss;
   }
 };
 
@@ -42,7 +44,7 @@ inline void forward(ExecContext& exec, const CrossEntropyArgs& args) {
           softmax_kokkos::block_statistics<T>(exec, space, "ophis::cross_entropy::blocks", args.logits),
           softmax_kokkos::blocks_of(shape.length()),
           args.ignore_index};
-      for_each_element(space, "ophis::cross_entropy::rows", shape.rows(), loss);
+      for_each_group<softmax_kokkos::group_size>(space, "ophis::cross_entropy::rows", shape.rows(), loss);
     });
   });
 }

@@ -10,7 +10,10 @@
 
 namespace ophis::embedding_kokkos {
 
-/// One item: a run of columns of one row of out, of a table in From; NaN where the id is none of the table's.
+/// Threads of a GPU for a row.
+inline constexpr int group_size = 256;
+
+/// One item: one row of out, of a table in From; NaN where the id is none of the table's.
 template <class From, class To, int W>
 struct Lookup {
   RowShape shape;  // of out
@@ -19,19 +22,15 @@ struct Lookup {
   std::int64_t table_rows;
   bool ids_int64;
 
-  /// On a CPU whole rows; a GPU's threads lie side by side.
-  KOKKOS_FUNCTION std::int64_t columns_per_item() const { return W == 1 ? 1 : shape.length(); }
-
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
-    const std::int64_t items_per_row = shape.length() / columns_per_item();
-    const RowIndex index = shape[item / items_per_row];
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t row, const Group& group = {}) const {
+    const RowIndex index = shape[row];
     const Row id_row = ids[index], to = out[index];
     const std::int64_t id = ids_int64 ? *id_row.at<std::int64_t>(0) : *id_row.at<std::int32_t>(0);
     const bool known = id >= 0 && id < table_rows;
     const From* const from = weight.at(known ? id : 0);
-    const std::int64_t begin = item % items_per_row * columns_per_item(), end = begin + columns_per_item();
-    for (std::int64_t c = begin; c < end; c += W) {
-      const int count = lanes<W>(end - c);
+    for (std::int64_t c = group.rank() * W; c < shape.length(); c += group.size() * W) {
+      const int count = lanes<W>(shape.length() - c);
       if (!known) {
         to.store<To>(c, count, Pack<W>(std::numeric_limits<float>::quiet_NaN()));
         continue;
@@ -88,10 +87,7 @@ inline void forward(ExecContext& exec, const EmbeddingArgs& args) {
         const Lookup<From, To, W> kernel{
             RowShape(args.out.shape()),    Rows(args.ids, args.ids.rank()), Rows(args.out),
             Strided<From, 2>(args.weight), args.weight.extent(0),           args.ids.dtype() == DType::int64};
-        const std::int64_t length = kernel.shape.length();
-        const std::int64_t items =
-            length == 0 ? 0 : kernel.shape.rows() * (length / kernel.columns_per_item());
-        for_each_element(space, "ophis::embedding", items, kernel);
+        for_each_group<group_size>(space, "ophis::embedding", kernel.shape.rows(), kernel);
       });
     });
   });

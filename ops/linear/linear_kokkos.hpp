@@ -10,6 +10,15 @@
 
 namespace ophis::linear_kokkos {
 
+/// The part of a dot product that a thread of a GPU's group has.
+template <class X, class T, class Group>
+KOKKOS_FUNCTION float dot(const X* row, const T* weights, std::int64_t n, const Group& group) {
+  Pack<1> sum(0.0f);
+  for (std::int64_t i = group.rank(); i < n; i += group.size())
+    sum = fma(load<1>(row + i), load<1>(weights + i), sum);
+  return sum.v;
+}
+
 /// The dot product of n elements of a row of x with a row of the weight, as lanes to be added up.
 template <int W, class X, class T>
 KOKKOS_FUNCTION Pack<W> dot(const X* row, const T* weights, std::int64_t n) {
@@ -54,7 +63,8 @@ struct Widen {
 /// one go, each row once for all rows of x.
 template <class T, class Out, int W>
 struct Kernel {
-  static constexpr bool on_gpu = W == 1;              // there a thread takes one output
+  static constexpr bool on_gpu = W == 1;  // there a group of threads takes one output
+  static constexpr int group_size = 64;
   static constexpr int block_rows = on_gpu ? 1 : 16;  // of x, so that they stay in cache
   static constexpr int block_outs = on_gpu ? 1 : 8;
   /// Every output reads x, so a CPU widens it once.
@@ -70,10 +80,16 @@ struct Kernel {
   KOKKOS_FUNCTION std::int64_t row_blocks() const { return (shape.rows + block_rows - 1) / block_rows; }
   std::int64_t items() const { return row_blocks() * ((shape.out_features + block_outs - 1) / block_outs); }
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Group& group = {}) const {
     const std::int64_t row = item % row_blocks() * block_rows, o = item / row_blocks() * block_outs;
-    outputs(row, Kokkos::min<std::int64_t>(shape.rows, row + block_rows), o,
-            Kokkos::min<std::int64_t>(shape.out_features, o + block_outs));
+    if constexpr (on_gpu) {
+      const float sum = group.sum(dot(x + row * shape.ldx, weight + o * shape.ldw, shape.in_features, group));
+      if (group.rank() == 0) store_output(row, o, sum);
+    } else {
+      outputs(row, Kokkos::min<std::int64_t>(shape.rows, row + block_rows), o,
+              Kokkos::min<std::int64_t>(shape.out_features, o + block_outs));
+    }
   }
 
   /// Outputs [out_begin, out_end) of rows [row_begin, row_end).
@@ -81,10 +97,13 @@ struct Kernel {
                                std::int64_t out_end) const {
     for (std::int64_t o = out_begin; o < out_end; ++o) {
       for (std::int64_t r = row_begin; r < row_end; ++r) {
-        const float sum = reduce_add(dot<W>(x + r * shape.ldx, weight + o * shape.ldw, shape.in_features));
-        store_outputs(out + r * shape.ldout + o, 1, Pack<1>(sum + (bias ? bias[o] : 0.0f)), accumulate);
+        store_output(r, o, reduce_add(dot<W>(x + r * shape.ldx, weight + o * shape.ldw, shape.in_features)));
       }
     }
+  }
+
+  KOKKOS_FUNCTION void store_output(std::int64_t r, std::int64_t o, float sum) const {
+    store_outputs(out + r * shape.ldout + o, 1, Pack<1>(sum + (bias ? bias[o] : 0.0f)), accumulate);
   }
 };
 
@@ -112,7 +131,7 @@ inline void run(ExecContext& exec, const LinearArgs& args) {
       const typename K::X* const x = operand<K>(exec, space, args.x.data<T>(), shape);
       const K kernel{x,     args.weight.data<T>(), bias ? bias.data<float>() : nullptr, args.out.data<Out>(),
                      shape, args.accumulate};
-      for_each_element(space, "ophis::linear", kernel.items(), kernel);
+      for_each_group<K::group_size>(space, "ophis::linear", kernel.items(), kernel);
     });
   };
   dispatch_product_dtypes(args.x.dtype(), args.out.dtype(), launch);

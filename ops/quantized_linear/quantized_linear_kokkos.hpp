@@ -64,7 +64,8 @@ struct Prepare {
 template <class Scale, int bits, int W>
 struct Dots {
   using B = Blocks<bits, W>;
-  static constexpr bool on_gpu = W == 1;  // there a thread takes one output
+  static constexpr bool on_gpu = W == 1;  // there a group of threads takes one output
+  static constexpr int group_threads = 32;
   static constexpr int block_rows = on_gpu ? 1 : 16;
   static constexpr int block_outs = on_gpu ? 1 : 32;
 
@@ -80,7 +81,8 @@ struct Dots {
   std::int64_t scale_stride, shift_stride;
   std::int64_t group_size, groups, row_blocks, blocks;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Group& group = {}) const {
     const std::int64_t row_begin = item % row_blocks * block_rows;
     const std::int64_t out_begin = item / row_blocks * block_outs;
     const std::int64_t row_end = Kokkos::min<std::int64_t>(shape.rows, row_begin + block_rows);
@@ -90,15 +92,15 @@ struct Dots {
       for (; o + 4 <= out_end; o += 4) {
         std::int64_t r = row_begin;
         for (; r + 4 <= row_end; r += 4) {
-          dots<2, 4>(r, o);
-          dots<2, 4>(r, o + 2);
+          dots<2, 4>(r, o, group);
+          dots<2, 4>(r, o + 2, group);
         }
-        for (; r + 2 <= row_end; r += 2) dots<4, 2>(r, o);
-        for (; r < row_end; ++r) dots<4, 1>(r, o);
+        for (; r + 2 <= row_end; r += 2) dots<4, 2>(r, o, group);
+        for (; r < row_end; ++r) dots<4, 1>(r, o, group);
       }
     }
     for (; o < out_end; ++o) {
-      for (std::int64_t r = row_begin; r < row_end; ++r) dots<1, 1>(r, o);
+      for (std::int64_t r = row_begin; r < row_end; ++r) dots<1, 1>(r, o, group);
     }
   }
 
@@ -126,7 +128,7 @@ struct Dots {
                                              std::int64_t stride, const float* inputs) const {
     const std::int64_t next_row = blocks * B::prepared;
     detail::Vector<std::uint32_t, W> words[N];
-    for (int j = 0; j < N; ++j) detail::copy_bytes(&words[j], from + j * stride, sizeof words[j]);
+    for (int j = 0; j < N; ++j) words[j] = words_at(from + j * stride);
     if (!shift) {  // then the sums stand for the middle of the codes
       for (int i = 0; i < R; ++i) {
         const Pack<W> middle = load<W>(inputs + i * next_row);
@@ -134,6 +136,16 @@ struct Dots {
       }
     }
     add_places<N, R>(sums, words, inputs, next_row, std::make_integer_sequence<int, B::places>{});
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION static detail::Vector<std::uint32_t, W> words_at(const std::uint8_t* from) {
+    if constexpr (on_gpu) {  // which would read bytes one by one
+      if (reinterpret_cast<std::uintptr_t>(from) % 4 == 0)
+        return *reinterpret_cast<const std::uint32_t*>(from);
+    }
+    detail::Vector<std::uint32_t, W> words;
+    detail::copy_bytes(&words, from, sizeof words);
+    return words;
   }
 
   /// The same of all places k of the words; unrolled, so that masks and shifts are constants.
@@ -157,13 +169,19 @@ struct Dots {
     }
   }
 
+  /// How many of the blocks that have a scale in common a thread takes at once. On a GPU it is few, 16 bytes
+  /// of codes, so that a row suffices for a group of threads.
+  KOKKOS_FUNCTION static std::int64_t run_of(std::int64_t blocks_with_scale) {
+    return on_gpu && blocks_with_scale % 4 == 0 ? 4 : blocks_with_scale;
+  }
+
   /// N neighbouring outputs of R neighbouring rows.
-  template <int N, int R>
-  KOKKOS_FUNCTION void dots(std::int64_t r, std::int64_t o) const {
+  template <int N, int R, class Group>
+  KOKKOS_FUNCTION void dots(std::int64_t r, std::int64_t o, const Group& group) const {
     constexpr std::int64_t block_bytes = 4 * W;
     const std::int64_t whole_blocks = shape.in_features / B::features;
     const bool uniform = group_size % B::features == 0;
-    const std::int64_t run = uniform ? group_size / B::features : 1;
+    const std::int64_t run = run_of(uniform ? group_size / B::features : 1);
     // Rows are short streams, which the hardware sees too late.
     constexpr std::int64_t bytes_ahead = 4096;
     const std::int64_t ahead = (bytes_ahead / (N * shape.ldw) + 1) * N * shape.ldw;
@@ -174,7 +192,10 @@ struct Dots {
       for (int i = 0; i < R; ++i) sums[j][i] = Pack<W>(0.0f);
     }
     // Runs of blocks that have their scales in common.
-    for (std::int64_t first = 0, g = 0; first < blocks; first += run, ++g) {
+    std::int64_t g = 0;
+    for (std::int64_t first = group.rank() * run; first < blocks; first += group.size() * run, ++g) {
+      if constexpr (on_gpu)
+        g = static_cast<std::uint32_t>(first * B::features) / static_cast<std::uint32_t>(group_size);
       Pack<W> of_run[N][R];
       for (int j = 0; j < N; ++j) {
         for (int i = 0; i < R; ++i) of_run[j][i] = Pack<W>(0.0f);
@@ -212,8 +233,8 @@ struct Dots {
     }
     for (int j = 0; j < N; ++j) {
       for (int i = 0; i < R; ++i) {
-        const float sum = reduce_add(sums[j][i]) + (bias ? bias[o + j] : 0.0f);
-        store_output((r + i) * shape.ldout + o + j, Pack<1>(sum));
+        const float sum = group.sum(reduce_add(sums[j][i])) + (bias ? bias[o + j] : 0.0f);
+        if (group.rank() == 0) store_output((r + i) * shape.ldout + o + j, Pack<1>(sum));
       }
     }
   }
@@ -324,7 +345,11 @@ void run_dots(ExecContext& exec, const QuantizedLinearArgs& args) {
                      args.weight_scale.extent(1),
                      row_blocks,
                      K::B::count(shape.in_features)};
-      for_each_item(space, "ophis::quantized_linear", row_blocks * out_blocks, kernel);
+      const std::int64_t items = row_blocks * out_blocks;
+      if constexpr (K::on_gpu)
+        for_each_group<K::group_threads>(space, "ophis::quantized_linear", items, kernel);
+      else
+        for_each_item(space, "ophis::quantized_linear", items, kernel);
     });
   });
 }

@@ -10,6 +10,9 @@ namespace ophis::rms_norm_kokkos {
 
 enum class Center { none, mean };
 
+/// Threads of a GPU for a group of columns.
+inline constexpr int group_size = 256;
+
 /// What is normalised, W columns at a time: x + residual, times silu(z) where the gate comes first.
 template <class T, int W>
 struct Input {
@@ -46,33 +49,41 @@ struct Normalize {
   /// Columns of a group whose gated input a thread can keep from pass to pass.
   static constexpr int kept_columns = W == 1 ? 1 : 8192;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Threads = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Threads& threads = {}) const {
     const RowIndex row = shape[item / groups];
     const std::int64_t begin = item % groups * group;
-    const std::int64_t end = begin + group;
+    const Columns columns{begin, begin + threads.rank() * W, begin + group, threads.size() * W};
     const Input<T, W> input{x[row], residual[row], norm_before_gate ? Row() : z[row], x_float32,
                             residual_float32};
-    const float mean = center == Center::mean ? total(input, begin, end) / static_cast<float>(group) : 0.0f;
+    const float size = static_cast<float>(group);
+    const float mean = center == Center::mean ? threads.sum(total(input, columns)) / size : 0.0f;
     alignas(64) float buffer[kept_columns];
     float* const kept = W > 1 && input.gate && group <= kept_columns ? buffer : nullptr;
-    const float variance = squares(input, mean, begin, end, kept) / static_cast<float>(group);
-    write(input, row, mean, 1.0f / Kokkos::sqrt(variance + eps), begin, end, kept);
+    const float variance = threads.sum(squares(input, mean, columns, kept)) / size;
+    write(input, row, mean, 1.0f / Kokkos::sqrt(variance + eps), columns, kept);
   }
 
-  KOKKOS_FUNCTION static float total(const Input<T, W>& input, std::int64_t begin, std::int64_t end) {
+  /// Those of a group that a thread works on, from `first` on in steps.
+  struct Columns {
+    std::int64_t begin, first, end, step;
+  };
+
+  KOKKOS_FUNCTION static float total(const Input<T, W>& input, const Columns& columns) {
     Pack<W> sum(0.0f);
-    for (std::int64_t c = begin; c < end; c += W) sum += input(c, lanes<W>(end - c));
+    for (std::int64_t c = columns.first; c < columns.end; c += columns.step)
+      sum += input(c, lanes<W>(columns.end - c));
     return reduce_add(sum);
   }
 
   /// The sum of (input - mean)^2; the input goes to `kept`, if that is given.
-  KOKKOS_FUNCTION static float squares(const Input<T, W>& input, float mean, std::int64_t begin,
-                                       std::int64_t end, float* kept) {
+  KOKKOS_FUNCTION static float squares(const Input<T, W>& input, float mean, const Columns& columns,
+                                       float* kept) {
     Pack<W> sum(0.0f);
-    for (std::int64_t c = begin; c < end; c += W) {
-      const int count = lanes<W>(end - c);
+    for (std::int64_t c = columns.first; c < columns.end; c += columns.step) {
+      const int count = lanes<W>(columns.end - c);
       const Pack<W> value = input(c, count);
-      if (kept) store(kept + (c - begin), 1, count, value);
+      if (kept) store(kept + (c - columns.begin), 1, count, value);
       const Pack<W> deviation = first_lanes(value - Pack<W>(mean), count, 0.0f);
       sum = fma(deviation, deviation, sum);
     }
@@ -80,13 +91,13 @@ struct Normalize {
   }
 
   KOKKOS_FUNCTION void write(const Input<T, W>& input, const RowIndex& row, float mean, float scale,
-                             std::int64_t begin, std::int64_t end, const float* kept) const {
+                             const Columns& columns, const float* kept) const {
     const Row sum_row = residual_out[row], out_row = out[row];
     const Row gate = norm_before_gate ? z[row] : Row();
-    for (std::int64_t c = begin; c < end; c += W) {
-      const int count = lanes<W>(end - c);
+    for (std::int64_t c = columns.first; c < columns.end; c += columns.step) {
+      const int count = lanes<W>(columns.end - c);
       const Pack<W> sum = kept && !sum_row ? Pack<W>(0.0f) : input.sum(c, count);
-      const Pack<W> value = kept ? load<W>(kept + (c - begin), 1, count) : input.gated(sum, c, count);
+      const Pack<W> value = kept ? load<W>(kept + (c - columns.begin), 1, count) : input.gated(sum, c, count);
       Pack<W> y = (value - Pack<W>(mean)) * Pack<W>(scale);
       if (weight) y *= load<W>(weight + c, 1, count);
       if (bias) y += load<W>(bias + c, 1, count);
@@ -129,7 +140,7 @@ void run(ExecContext& exec, const char* label, const RmsNormArgs& args) {
     with_exec_space(exec, [&](const auto& space) {
       constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
       const auto kernel = make_kernel<T, W, center>(exec, args);
-      for_each_element(space, label, kernel.shape.rows() * kernel.groups, kernel);
+      for_each_group<group_size>(space, label, kernel.shape.rows() * kernel.groups, kernel);
     });
   });
 }

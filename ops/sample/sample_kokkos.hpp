@@ -12,22 +12,13 @@
 #include "ophis/core/philox.hpp"
 #include "ophis/core/simd_math.hpp"
 #include "ophis/ops/sample.hpp"
+#include "ops/common/ordered.hpp"
 #include "ops/common/strided.hpp"
 
 namespace ophis::sample_kokkos {
 
 inline constexpr float infinity = std::numeric_limits<float>::infinity();
 inline constexpr std::int32_t no_limit = std::numeric_limits<std::int32_t>::max();
-
-/// Floats as integers of the same order; NaN above all.
-KOKKOS_INLINE_FUNCTION std::uint32_t ordered(float x) {
-  if (x != x) return 0xffffffffu;
-  const auto bits = std::bit_cast<std::uint32_t>(x + 0.0f);  // -0 is 0
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-KOKKOS_INLINE_FUNCTION float float_of(std::uint32_t ordered) {
-  return std::bit_cast<float>(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
-}
 
 /// Grows with a value and, among equals, falls with the token.
 KOKKOS_INLINE_FUNCTION std::uint64_t rank(float value, std::int64_t token) {

@@ -10,8 +10,10 @@
 
 namespace ophis::softmax_kokkos {
 
-/// Elements of a row that one item works on; they stay in the first-level cache between two passes.
+/// Elements of a row that one item works on, on a GPU so many threads; they stay in the first-level cache
+/// between two passes.
 inline constexpr std::int64_t block_size = 1024;
+inline constexpr int group_size = 128;
 
 inline std::int64_t blocks_of(std::int64_t length) { return (length + block_size - 1) / block_size; }
 
@@ -28,18 +30,21 @@ struct BlockStatistics {
   Statistics* statistics;  // (rows, blocks)
   std::int64_t blocks;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Group& group = {}) const {
     constexpr float infinity = std::numeric_limits<float>::infinity();
     const Row row = x[shape[item / blocks]];
     const std::int64_t begin = item % blocks * block_size;
     const std::int64_t end = Kokkos::min(begin + block_size, shape.length());
     Pack<W> largest(-infinity);
-    for (std::int64_t c = begin; c < end; c += W) largest = max(elements(row, c, end), largest);
-    const float m = reduce_max(largest);
+    const std::int64_t first = begin + group.rank() * W, step = group.size() * W;
+    for (std::int64_t c = first; c < end; c += step) largest = max(elements(row, c, end), largest);
+    const float m = group.max(reduce_max(largest));
     const Pack<W> shift(m == -infinity ? 0.0f : m);  // a block of -inf only: its sum is 0
     Pack<W> sum(0.0f);
-    for (std::int64_t c = begin; c < end; c += W) sum += exp(elements(row, c, end) - shift);
-    statistics[item] = {m, reduce_add(sum)};
+    for (std::int64_t c = first; c < end; c += step) sum += exp(elements(row, c, end) - shift);
+    const float of_block = group.sum(reduce_add(sum));
+    if (group.rank() == 0) statistics[item] = {m, of_block};
   }
 
   KOKKOS_FUNCTION static Pack<W> elements(const Row& row, std::int64_t column, std::int64_t end) {
@@ -49,13 +54,16 @@ struct BlockStatistics {
 };
 
 /// The statistics of a row from those of its blocks.
-KOKKOS_INLINE_FUNCTION Statistics combine(const Statistics* blocks, std::int64_t count) {
+template <class Group>
+KOKKOS_INLINE_FUNCTION Statistics combine(const Statistics* blocks, std::int64_t count, const Group& group) {
   Statistics row = blocks[0];
-  for (std::int64_t i = 1; i < count; ++i) row.largest = Kokkos::max(row.largest, blocks[i].largest);
+  for (std::int64_t i = group.rank(); i < count; i += group.size())
+    row.largest = Kokkos::max(row.largest, blocks[i].largest);
+  row.largest = group.max(row.largest);
   row.sum = 0.0f;
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = group.rank(); i < count; i += group.size())
     row.sum += blocks[i].sum * exp(Pack<1>(blocks[i].largest - row.largest)).v;
-  }
+  row.sum = group.sum(row.sum);
   return row;
 }
 
@@ -65,8 +73,10 @@ struct RowStatistics {
   Statistics* of_rows;          // (rows)
   std::int64_t blocks;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t row) const {
-    of_rows[row] = combine(of_blocks + row * blocks, blocks);
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t row, const Group& group = {}) const {
+    const Statistics combined = combine(of_blocks + row * blocks, blocks, group);
+    if (group.rank() == 0) of_rows[row] = combined;
   }
 };
 
@@ -79,14 +89,15 @@ struct Write {
   std::int64_t blocks;
   bool log;
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Group = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Group& group = {}) const {
     const RowIndex index = shape[item / blocks];
     const Row from = x[index], to = out[index];
     const Statistics row = statistics[item / blocks];
     const Pack<W> largest(row.largest), log_sum(Kokkos::log(row.sum)), factor(1.0f / row.sum);
     const std::int64_t begin = item % blocks * block_size;
     const std::int64_t end = Kokkos::min(begin + block_size, shape.length());
-    for (std::int64_t c = begin; c < end; c += W) {
+    for (std::int64_t c = begin + group.rank() * W; c < end; c += group.size() * W) {
       const int count = lanes<W>(end - c);
       const Pack<W> shifted = from.load<T, W>(c, count) - largest;
       to.store<T>(c, count, log ? shifted - log_sum : exp(shifted) * factor);
@@ -102,7 +113,7 @@ const Statistics* block_statistics(ExecContext& exec, const Space& space, const 
   const std::int64_t blocks = blocks_of(shape.length());
   Statistics* const statistics = exec.workspace().take<Statistics>(shape.rows() * blocks);
   const BlockStatistics<T, pack_width<Space>> kernel{shape, Rows(x), statistics, blocks};
-  for_each_element(space, label, shape.rows() * blocks, kernel);
+  for_each_group<group_size>(space, label, shape.rows() * blocks, kernel);
   return statistics;
 }
 
@@ -115,9 +126,10 @@ inline void forward(ExecContext& exec, const SoftmaxArgs& args) {
       constexpr int W = pack_width<std::remove_cvref_t<decltype(space)>>;
       const Statistics* const of_blocks = block_statistics<T>(exec, space, "ophis::softmax::blocks", args.x);
       Statistics* const of_rows = exec.workspace().take<Statistics>(rows);
-      for_each_element(space, "ophis::softmax::rows", rows, RowStatistics{of_blocks, of_rows, blocks});
+      const RowStatistics row_statistics{of_blocks, of_rows, blocks};
+      for_each_group<group_size>(space, "ophis::softmax::rows", rows, row_statistics);
       const Write<T, W> write{shape, Rows(args.x), Rows(args.out), of_rows, blocks, args.log};
-      for_each_element(space, "ophis::softmax::write", rows * blocks, write);
+      for_each_group<group_size>(space, "ophis::softmax::write", rows * blocks, write);
     });
   });
 }

@@ -7,7 +7,7 @@
 
 namespace ophis::ssd_scan_kokkos {
 
-/// One item: one step of rows_per_item elements p of one head. Lanes run along dstate.
+/// One item: one step of rows_per_item elements p of one head. Lanes, and a GPU's threads, run along dstate.
 template <class T, class S, int W>
 struct Update {
   Strided<S, 4> state;
@@ -18,9 +18,12 @@ struct Update {
   Skip skip;
   std::int64_t nheads, headdim, dstate, heads_per_group, blocks;
 
-  static constexpr int rows_per_item = W == 1 ? 1 : 16;
+  static constexpr int rows_abreast = W == 1 ? 4 : 8;
+  static constexpr int rows_per_item = W == 1 ? rows_abreast : 16;
+  static constexpr int group_size = 64;  // threads of a GPU for an item
 
-  KOKKOS_FUNCTION void operator()(std::int64_t item) const {
+  template <class Threads = LoneThread>
+  KOKKOS_FUNCTION void operator()(std::int64_t item, const Threads& threads = {}) const {
     const std::int64_t begin = item % blocks * rows_per_item;
     const std::int64_t head = item / blocks % nheads;
     const std::int64_t b = item / blocks / nheads;
@@ -28,14 +31,15 @@ struct Update {
     const Pack<1> step = time_step(load<1>(dt.at(b, head)), head);
     const Pack<1> decay = exp(step * Pack<1>(A[head]));
     std::int64_t p = begin;
-    for (; p + 8 <= end; p += 8) rows<8>(b, head, p, step.v, decay.v);
-    for (; p < end; ++p) rows<1>(b, head, p, step.v, decay.v);
+    for (; p + rows_abreast <= end; p += rows_abreast)
+      rows<rows_abreast>(b, head, p, step.v, decay.v, threads);
+    for (; p < end; ++p) rows<1>(b, head, p, step.v, decay.v, threads);
   }
 
   /// R rows of the state, which share the loads of B and C.
-  template <int R>
-  KOKKOS_FUNCTION void rows(std::int64_t b, std::int64_t head, std::int64_t p, float step,
-                            float decay) const {
+  template <int R, class Threads>
+  KOKKOS_FUNCTION void rows(std::int64_t b, std::int64_t head, std::int64_t p, float step, float decay,
+                            const Threads& threads) const {
     const std::int64_t group = head / heads_per_group;
     Rows<R> rows;
     rows.B = B.at(b, group);
@@ -46,16 +50,18 @@ struct Update {
       rows.input[r] = Pack<W>(step * x(b, head, p + r));
       rows.sum[r] = Pack<W>(0.0f);
     }
-    std::int64_t n = 0;
+    const std::int64_t lanes = threads.size() * W;
+    std::int64_t n = threads.rank() * W;
     if (state.stride(3) == 1 && B.stride(2) == 1 && C.stride(2) == 1) {
-      for (; n + W <= dstate; n += W) rows.advance(n, W, 1, 1, 1);
+      for (; n + W <= dstate; n += lanes) rows.advance(n, W, 1, 1, 1);
     }
-    for (; n < dstate; n += W) {
+    for (; n < dstate; n += lanes) {
       const int count = static_cast<int>(Kokkos::min<std::int64_t>(W, dstate - n));
       rows.advance(n, count, state.stride(3), B.stride(2), C.stride(2));
     }
     for (int r = 0; r < R; ++r) {
-      Pack<1> y(reduce_add(rows.sum[r]));
+      Pack<1> y(threads.sum(reduce_add(rows.sum[r])));
+      if (threads.rank() != 0) continue;
       y = fma(skip.at<1>(head, p + r, 1), load<1>(x.at(b, head, p + r)), y);
       if (z) y *= silu(load<1>(z.at(b, head, p + r)));
       store(out.at(b, head, p + r), y);
@@ -109,8 +115,8 @@ inline void update(ExecContext& exec, const SsdStateUpdateArgs& args) {
                                               args.B.extent(2),
                                               nheads / args.B.extent(1),
                                               (headdim + Kernel::rows_per_item - 1) / Kernel::rows_per_item};
-                          for_each_element(space, "ophis::ssd_state_update", batch * nheads * kernel.blocks,
-                                           kernel);
+                          for_each_group<Kernel::group_size>(space, "ophis::ssd_state_update",
+                                                             batch * nheads * kernel.blocks, kernel);
                         });
                       });
 }

@@ -97,6 +97,13 @@ auto range(const ExecSpace& space, std::int64_t count) {
   return Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight);
 }
 
+/// So many teams of so many threads.
+template <class Policy, class ExecSpace>
+auto team_policy(const ExecSpace& space, int league, int threads) {
+  return Kokkos::Experimental::require(Policy(space, league, threads),
+                                       Kokkos::Experimental::WorkItemProperty::HintLightWeight);
+}
+
 /// Runs a lone piece of work on the calling thread where that is the CPU's: other threads need not wake.
 template <class ExecSpace, class Functor>
 bool runs_alone([[maybe_unused]] std::int64_t count, [[maybe_unused]] const Functor& functor) {
@@ -128,21 +135,95 @@ void for_each_item(const ExecSpace& space, const char* label, std::int64_t count
   Kokkos::parallel_for(label, policy, functor);
 }
 
+/// The group of a functor that one thread works for.
+struct LoneThread {
+  static constexpr int rank() { return 0; }
+  static constexpr int size() { return 1; }
+  template <class T>
+  KOKKOS_INLINE_FUNCTION static T sum(T value) {
+    return value;
+  }
+  template <class T>
+  KOKKOS_INLINE_FUNCTION static T max(T value) {
+    return value;
+  }
+  template <class T>
+  KOKKOS_INLINE_FUNCTION static T min(T value) {
+    return value;
+  }
+};
+
+/// The threads of a GPU that share a piece of work: number rank() of size() takes every size()th of its
+/// elements, so that neighbours read side by side. All of them call sum(), max() and min(), each with its own
+/// value, and get the same: that of all values. What any of them read before is read by then.
+template <class Team>
+class ThreadGroup {
+ public:
+  KOKKOS_INLINE_FUNCTION explicit ThreadGroup(const Team& team) : m_team(team) {}
+  KOKKOS_INLINE_FUNCTION int rank() const { return m_team.team_rank(); }
+  KOKKOS_INLINE_FUNCTION int size() const { return m_team.team_size(); }
+  template <class T>
+  KOKKOS_INLINE_FUNCTION T sum(T value) const {
+    m_team.team_reduce(Kokkos::Sum<T>(value));
+    return value;
+  }
+  template <class T>
+  KOKKOS_INLINE_FUNCTION T max(T value) const {
+    m_team.team_reduce(Kokkos::Max<T>(value));
+    return value;
+  }
+  template <class T>
+  KOKKOS_INLINE_FUNCTION T min(T value) const {
+    m_team.team_reduce(Kokkos::Min<T>(value));
+    return value;
+  }
+
+ private:
+  const Team& m_team;
+};
+
+namespace detail {
+
+/// What a team does: every so manyth piece of work.
+template <class Functor>
+struct GroupWork {
+  Functor functor;
+  std::int64_t count;
+
+  template <class Team>
+  KOKKOS_FUNCTION void operator()(const Team& team) const {
+    for (std::int64_t i = team.league_rank(); i < count; i += team.league_size())
+      functor(i, ThreadGroup<Team>(team));
+  }
+};
+
+}  // namespace detail
+
+/// Runs `functor(i, group)` for i in [0, count) with a group of `size` threads of a GPU; on the CPU
+/// `functor(i)`, as for_each_element does.
+template <int size, class ExecSpace, class Functor>
+void for_each_group(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
+  if constexpr (pack_width<ExecSpace> != 1) {
+    for_each_element(space, label, count, functor);
+  } else if (count > 0) {
+    using Policy = Kokkos::TeamPolicy<ExecSpace, Kokkos::LaunchBounds<size>>;
+    const auto groups = static_cast<int>(Kokkos::min<std::int64_t>(count, std::int64_t{1} << 30));
+    Kokkos::parallel_for(label, detail::team_policy<Policy>(space, groups, size),
+                         detail::GroupWork<Functor>{functor, count});
+  }
+}
+
 /// Runs `functor(team)` with a team of threads for each index team.league_rank() in [0, count): on a GPU as
 /// many threads as a block can have, on the CPU one.
 template <class ExecSpace, class Functor>
 void for_each_team(const ExecSpace& space, const char* label, std::int64_t count, const Functor& functor) {
   if (count == 0) return;
   using Policy = Kokkos::TeamPolicy<ExecSpace>;
-  Policy policy(space, static_cast<int>(count), 1);
-  if constexpr (pack_width<ExecSpace> == 1) {
-    policy = Policy(space, static_cast<int>(count), policy.team_size_max(functor, Kokkos::ParallelForTag()));
-    // Without any scratch memory Kokkos allocates none anew in each call, which a graph cannot record.
-    policy.set_scratch_size(1, Kokkos::PerTeam(16));
-  }
-  Kokkos::parallel_for(
-      label, Kokkos::Experimental::require(policy, Kokkos::Experimental::WorkItemProperty::HintLightWeight),
-      functor);
+  const auto league = static_cast<int>(count);
+  int threads = 1;
+  if constexpr (pack_width<ExecSpace> == 1)
+    threads = Policy(space, league, 1).team_size_max(functor, Kokkos::ParallelForTag());
+  Kokkos::parallel_for(label, detail::team_policy<Policy>(space, league, threads), functor);
 }
 
 }  // namespace ophis

@@ -15,7 +15,10 @@
 #include "ophis/core/half.hpp"
 #include "ophis/core/macros.hpp"
 
-#if defined(__F16C__) && !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__)
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
+#define OPHIS_DEVICE_CODE
+#endif
+#if defined(__F16C__) && !defined(OPHIS_DEVICE_CODE)
 #define OPHIS_HAS_F16C
 #if defined(__AVX512F__)
 #define OPHIS_HAS_AVX512
@@ -234,9 +237,12 @@ OPHIS_INLINE_FUNCTION void prefetch([[maybe_unused]] const void* address) {
   if constexpr (!detail::is_scalar<W>) __builtin_prefetch(address);
 }
 
-/// W consecutive elements, converted to float. No alignment is needed.
+/// W consecutive elements, converted to float. A CPU needs no alignment, a GPU that of T.
 template <int W, class T>
 OPHIS_INLINE_FUNCTION Pack<W> load(const T* from) {
+#if defined(OPHIS_DEVICE_CODE)
+  if constexpr (W == 1) return Pack<W>(static_cast<float>(*from));  // bytes would be read one by one
+#endif
   detail::Vector<detail::StorageBits<T>, W> bits;
   detail::copy_bytes(&bits, from, sizeof bits);
   return detail::unpack<T, W>(bits);
@@ -245,6 +251,7 @@ OPHIS_INLINE_FUNCTION Pack<W> load(const T* from) {
 /// The first `count` (0..W) of W elements that lie `stride` apart; the other lanes are zero and are not read.
 template <int W, class T>
 OPHIS_INLINE_FUNCTION Pack<W> load(const T* from, std::int64_t stride, int count) {
+  if constexpr (W == 1) return count == 1 ? load<W>(from) : Pack<W>(0.0f);
   if (stride == 1 && count == W) return load<W>(from);
   detail::StorageBits<T> lanes[W] = {};
   for (int i = 0; i < count; ++i) detail::copy_bytes(&lanes[i], from + i * stride, sizeof(T));
@@ -256,6 +263,12 @@ OPHIS_INLINE_FUNCTION Pack<W> load(const T* from, std::int64_t stride, int count
 /// Writes W consecutive elements, rounded to nearest even.
 template <class T, int W>
 OPHIS_INLINE_FUNCTION void store(T* to, Pack<W> value) {
+#if defined(OPHIS_DEVICE_CODE)
+  if constexpr (W == 1) {
+    *to = T(value.v);
+    return;
+  }
+#endif
   const auto bits = detail::pack_bits<T>(value);
   detail::copy_bytes(to, &bits, sizeof bits);
 }
@@ -263,6 +276,10 @@ OPHIS_INLINE_FUNCTION void store(T* to, Pack<W> value) {
 /// Writes the first `count` lanes, `stride` elements apart.
 template <class T, int W>
 OPHIS_INLINE_FUNCTION void store(T* to, std::int64_t stride, int count, Pack<W> value) {
+  if constexpr (W == 1) {
+    if (count == 1) store(to, value);
+    return;
+  }
   if (stride == 1 && count == W) return store(to, value);
   const auto bits = detail::pack_bits<T>(value);
   detail::StorageBits<T> lanes[W];

@@ -29,9 +29,10 @@ struct ScanOptions {
 /// higher index. It is copied to the device as bytes.
 ///
 /// The result of a row depends on that row only: not on the other rows, the number of threads, the layout in
-/// memory or how the work is shared out; but on a CUDA device rows that are dense in memory are grouped
-/// otherwise than others. (For a functor with floating point products in sums, as a * b + c *
-/// d, the compiler may choose which product it fuses; write Kokkos::fma where every bit counts.)
+/// memory or how the work is shared out; but a GPU groups otherwise than a CPU, and on a CUDA device rows
+/// that are dense in memory are grouped otherwise than others. (For a functor with floating point products in
+/// sums, as a * b + c * d, the compiler may choose which product it fuses; write Kokkos::fma where every bit
+/// counts.)
 ///
 /// Elements are the tensors' element types, each one of float, bfloat16, float16, double, std::int32_t and
 /// std::int64_t. Inputs and outputs all have one shape, of 1 to Dims::max_rank axes, and any strides.

@@ -1,6 +1,6 @@
 // The kernels of associative_scan, for every execution space. Not an interface: include associative_scan.hpp.
 //
-// A row is cut into chunks of scan_chunk positions, counted from where the scan starts. Within a chunk values
+// A row is cut into chunks of positions, counted from where the scan starts. Within a chunk values
 // are combined one after the other (local); the chunks' totals are combined one after the other (prefix); an
 // output is combine(prefix, local). Rows may be taken whole, or chunk by chunk in parallel, one by one or
 // several neighbours in step: the order of combination, and so every bit, is the same.
@@ -14,16 +14,9 @@
 
 namespace ophis::detail {
 
-/// Positions of a row that are combined one after the other.
-inline constexpr std::int64_t scan_chunk = 512;
-
 /// Rows that a CPU thread walks through in step where neighbours are dense in memory: two vectors of 32 bytes
 /// or one of 64.
 inline constexpr int scan_lanes = 16;
-
-KOKKOS_INLINE_FUNCTION std::int64_t scan_chunks(const ScanRows& rows) {
-  return (rows.length + scan_chunk - 1) / scan_chunk;
-}
 
 enum class ScanSchedule { automatic, rows, chunks };
 
@@ -54,8 +47,8 @@ struct ScanProblem {
   template <ScanOutput output, int W>
   KOKKOS_INLINE_FUNCTION ScanValues<Value, W> scan(std::int64_t row, std::int64_t chunk,
                                                    const ScanValues<Value, W>& prefix) const {
-    const std::int64_t begin = chunk * scan_chunk;
-    const std::int64_t length = Kokkos::min(begin + scan_chunk, rows.length) - begin;
+    const std::int64_t begin = chunk * rows.chunk;
+    const std::int64_t length = Kokkos::min(begin + rows.chunk, rows.length) - begin;
     const typename Inputs::Pointers from = inputs.at(rows, row, begin);
     const typename Outputs::Pointers to = outputs.at(rows, row, begin);
     ScanValues<Value, W> local, value;
@@ -105,7 +98,7 @@ struct ScanWholeRows {
   template <int V>
   KOKKOS_INLINE_FUNCTION void run(std::int64_t row) const {
     ScanValues<Value, V> prefix = problem.template scan<ScanOutput::local, V>(row, 0, {});
-    for (std::int64_t chunk = 1; chunk < scan_chunks(problem.rows); ++chunk) {
+    for (std::int64_t chunk = 1; chunk < problem.rows.chunks(); ++chunk) {
       const auto local = problem.template scan<ScanOutput::with_prefix, V>(row, chunk, prefix);
       prefix = problem.combine_lanes(prefix, local);
     }
@@ -141,7 +134,7 @@ struct ScanTotals {
   KOKKOS_FUNCTION void operator()(std::int64_t row) const {
     const std::int64_t rows = problem.rows.count;
     typename Problem::Value prefix = totals[row];
-    for (std::int64_t chunk = 1; chunk < scan_chunks(problem.rows) - 1; ++chunk) {
+    for (std::int64_t chunk = 1; chunk < problem.rows.chunks() - 1; ++chunk) {
       prefix = problem.combine(prefix, totals[chunk * rows + row]);
       totals[chunk * rows + row] = prefix;
     }
@@ -179,7 +172,7 @@ struct ScanChunkOutputs {
 template <int W, class Space, class Problem>
 void run_scan(ExecContext& exec, const Space& space, const Problem& problem, ScanSchedule schedule) {
   const ScanBlocks<W> blocks(problem.rows);
-  const std::int64_t rows = problem.rows.count, chunks = scan_chunks(problem.rows);
+  const std::int64_t rows = problem.rows.count, chunks = problem.rows.chunks();
   if (schedule == ScanSchedule::automatic) {
     schedule = blocks.count >= space.concurrency() ? ScanSchedule::rows : ScanSchedule::chunks;
   }

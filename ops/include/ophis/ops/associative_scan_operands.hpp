@@ -15,10 +15,12 @@ struct ScanRows {
 
   std::int64_t count;
   std::int64_t length;  // positions of a row
+  std::int64_t chunk;   // positions that are combined one after the other
   int axes;
   std::int64_t shape[max_axes];  // the innermost axis last
   bool dense;                    // whether the innermost axis has stride 1 in every tensor
 
+  OPHIS_INLINE_FUNCTION std::int64_t chunks() const { return (length + chunk - 1) / chunk; }
   OPHIS_INLINE_FUNCTION std::int64_t innermost() const { return axes > 0 ? shape[axes - 1] : 1; }
 };
 
