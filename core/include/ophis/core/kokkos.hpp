@@ -137,16 +137,19 @@ void for_each_item(const ExecSpace& space, const char* label, std::int64_t count
 
 /// The group of a functor that one thread works for.
 struct LoneThread {
-  static constexpr int rank() { return 0; }
-  static constexpr int size() { return 1; }
+  static constexpr int rank() { return 0; }  ///< that of the only thread
+  static constexpr int size() { return 1; }  ///< threads of the group
+  /// The value itself.
   template <class T>
   KOKKOS_INLINE_FUNCTION static T sum(T value) {
     return value;
   }
+  /// The value itself.
   template <class T>
   KOKKOS_INLINE_FUNCTION static T max(T value) {
     return value;
   }
+  /// The value itself.
   template <class T>
   KOKKOS_INLINE_FUNCTION static T min(T value) {
     return value;
@@ -159,19 +162,25 @@ struct LoneThread {
 template <class Team>
 class ThreadGroup {
  public:
+  /// All threads of a team of Kokkos'.
   KOKKOS_INLINE_FUNCTION explicit ThreadGroup(const Team& team) : m_team(team) {}
+  /// The number of this thread.
   KOKKOS_INLINE_FUNCTION int rank() const { return m_team.team_rank(); }
+  /// Threads of the group.
   KOKKOS_INLINE_FUNCTION int size() const { return m_team.team_size(); }
+  /// The sum of all threads' values, always in the same order.
   template <class T>
   KOKKOS_INLINE_FUNCTION T sum(T value) const {
     m_team.team_reduce(Kokkos::Sum<T>(value));
     return value;
   }
+  /// The largest of them; a NaN may be left out.
   template <class T>
   KOKKOS_INLINE_FUNCTION T max(T value) const {
     m_team.team_reduce(Kokkos::Max<T>(value));
     return value;
   }
+  /// The least of them; a NaN may be left out.
   template <class T>
   KOKKOS_INLINE_FUNCTION T min(T value) const {
     m_team.team_reduce(Kokkos::Min<T>(value));
