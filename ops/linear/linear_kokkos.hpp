@@ -10,26 +10,18 @@
 
 namespace ophis::linear_kokkos {
 
-/// The part of a dot product that a thread of a GPU's group has.
-template <class X, class T, class Group>
-KOKKOS_FUNCTION float dot(const X* row, const T* weights, std::int64_t n, const Group& group) {
-  Pack<1> sum(0.0f);
-  for (std::int64_t i = group.rank(); i < n; i += group.size())
-    sum = fma(load<1>(row + i), load<1>(weights + i), sum);
-  return sum.v;
-}
-
-/// The dot product of n elements of a row of x with a row of the weight, as lanes to be added up.
-template <int W, class X, class T>
-KOKKOS_FUNCTION Pack<W> dot(const X* row, const T* weights, std::int64_t n) {
+/// The dot product of n elements of a row of x with a row of the weight, as lanes to be added up: on a GPU of
+/// those elements that are the thread's of its group.
+template <int W, class X, class T, class Group = LoneThread>
+KOKKOS_FUNCTION Pack<W> dot(const X* row, const T* weights, std::int64_t n, const Group& group = {}) {
   constexpr int chains = W == 1 ? 1 : 4;  // sums side by side
   constexpr int step = chains * W;
   // Far enough ahead that memory answers in time, which the hardware's own prefetching is not.
   constexpr int bytes_ahead = 8192, cache_line = 64;
   Pack<W> sums[chains];
   for (int c = 0; c < chains; ++c) sums[c] = Pack<W>(0.0f);
-  std::int64_t i = 0;
-  for (; i + step <= n; i += step) {
+  std::int64_t i = group.rank() * step;
+  for (; i + step <= n; i += group.size() * step) {
     for (int byte = 0; byte < step * static_cast<int>(sizeof(T)); byte += cache_line)
       prefetch<W>(reinterpret_cast<const char*>(weights + i) + bytes_ahead + byte);
     for (int c = 0; c < chains; ++c)
@@ -83,27 +75,22 @@ struct Kernel {
   template <class Group = LoneThread>
   KOKKOS_FUNCTION void operator()(std::int64_t item, const Group& group = {}) const {
     const std::int64_t row = item % row_blocks() * block_rows, o = item / row_blocks() * block_outs;
-    if constexpr (on_gpu) {
-      const float sum = group.sum(dot(x + row * shape.ldx, weight + o * shape.ldw, shape.in_features, group));
-      if (group.rank() == 0) store_output(row, o, sum);
-    } else {
-      outputs(row, Kokkos::min<std::int64_t>(shape.rows, row + block_rows), o,
-              Kokkos::min<std::int64_t>(shape.out_features, o + block_outs));
-    }
+    outputs(row, Kokkos::min<std::int64_t>(shape.rows, row + block_rows), o,
+            Kokkos::min<std::int64_t>(shape.out_features, o + block_outs), group);
   }
 
   /// Outputs [out_begin, out_end) of rows [row_begin, row_end).
+  template <class Group = LoneThread>
   KOKKOS_FUNCTION void outputs(std::int64_t row_begin, std::int64_t row_end, std::int64_t out_begin,
-                               std::int64_t out_end) const {
+                               std::int64_t out_end, const Group& group = {}) const {
     for (std::int64_t o = out_begin; o < out_end; ++o) {
       for (std::int64_t r = row_begin; r < row_end; ++r) {
-        store_output(r, o, reduce_add(dot<W>(x + r * shape.ldx, weight + o * shape.ldw, shape.in_features)));
+        const T* const weights = weight + o * shape.ldw;
+        const Pack<W> lanes = dot<W>(x + r * shape.ldx, weights, shape.in_features, group);
+        const Pack<1> sum(group.sum(reduce_add(lanes)) + (bias ? bias[o] : 0.0f));
+        if (group.rank() == 0) store_outputs(out + r * shape.ldout + o, 1, sum, accumulate);
       }
     }
-  }
-
-  KOKKOS_FUNCTION void store_output(std::int64_t r, std::int64_t o, float sum) const {
-    store_outputs(out + r * shape.ldout + o, 1, Pack<1>(sum + (bias ? bias[o] : 0.0f)), accumulate);
   }
 };
 
