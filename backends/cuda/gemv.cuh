@@ -2,7 +2,10 @@
 // each lane asks for its 16-byte pieces of all of them at once, so that enough of the weight is on its way,
 // and multiplies them with every row of the input. Where the weight is constant it asks before it waits for
 // the kernel that computes the input. How the weight is stored, how rows come in and what becomes of the sums
-// are a Weight (DenseWeight here, CodeWeight of gemv_codes.cuh), an Input and an Output.
+// are a Weight (gemv_dense.cuh, gemv_codes.cuh), an Input and an Output.
+//
+// Each of a model's many kernels is short, so that what counts beside the bytes is the number of
+// instructions between the end of the kernel before and this one's: most warps take few paths.
 #pragma once
 
 #include <algorithm>
@@ -71,117 +74,6 @@ __device__ Piece<T> load_shared(const T* from) {
 struct Next {
   int out, begin;  // the group's first output, the first input
   bool wanted;
-};
-
-/// Rows of T. Two outputs a group, whose rows a group's lanes read side by side.
-template <class T>
-struct DenseWeight {
-  using Capacities = std::integer_sequence<int, 1, 2, 4, 8>;  // of rows, that kernels are made for
-  static constexpr int blocks_abreast = 2;                    // on a multiprocessor
-  template <int rows>
-  static constexpr int in_flight = 5;  // pieces of a row, for a lane
-  static constexpr int min_group_warps = 1;
-  static constexpr int group_outs = 2;
-  static constexpr int warp_features = 32 * piece<T>;  // that a warp reads at once of a row
-
-  const T* values;
-  std::int64_t ld;
-
-  /// What a lane holds of the weight, and its sums.
-  template <int rows, int group_warps>
-  struct Lane {
-    static constexpr int stride = group_warps * warp_features;
-    static constexpr int products = group_outs * rows;
-    static constexpr int flight = in_flight<rows>;
-    static constexpr int stores = 1;  // outputs that a lane stores: o * rows + r, in the group's first warp
-
-    const Product<T>& p;
-    const DenseWeight& weight;
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int first = (warp % group_warps * 32 + lane) * piece<T>;
-    Piece<T> pieces[group_outs][flight];
-    float sums[products];
-    float total;
-
-    __device__ Lane(const Product<T>& p, const DenseWeight& weight) : p(p), weight(weight) {}
-
-    /// Pieces k of the rows of the group's outputs; zeros behind the rows' ends and unless they are wanted.
-    __device__ void load(int k, const Next& next) {
-      const int at = next.begin + k * stride + first;
-#pragma unroll
-      for (int o = 0; o < group_outs; ++o) {
-        const T* const row = weight.values + min(next.out + o, p.out_features - 1) * weight.ld;
-        pieces[o][k] = next.wanted && at < p.in_features ? load_weight(row + at) : Piece<T>{};
-      }
-    }
-
-    __device__ void load(const Next& next) {
-#pragma unroll
-      for (int k = 0; k < flight; ++k) load(k, next);
-    }
-
-    __device__ void clear() {
-#pragma unroll
-      for (int i = 0; i < products; ++i) sums[i] = 0.0f;
-    }
-    /// Adds the products of all pieces, which begin at `begin`, and replaces them as they are used.
-    template <class Reader>
-    __device__ void multiply(const Reader& x, int, int begin, const Next& next) {
-#pragma unroll
-      for (int r = 0; r < rows; ++r) {
-        const int row = min(r, p.rows - 1);
-        Piece<T> of_row[flight];
-#pragma unroll
-        for (int k = 0; k < flight; ++k) {
-          const int at = begin + first + k * stride;
-          of_row[k] = at < p.in_features ? x.piece(row, at) : Piece<T>{};
-        }
-#pragma unroll
-        for (int k = 0; k < flight; ++k) {
-          float values[piece<T>];
-          unpack(of_row[k], values);
-#pragma unroll
-          for (int o = 0; o < group_outs; ++o) {
-            float weights[piece<T>];
-            unpack(pieces[o][k], weights);
-#pragma unroll
-            for (int i = 0; i < piece<T>; ++i) {
-              sums[o * rows + r] = fmaf(weights[i], values[i], sums[o * rows + r]);
-            }
-          }
-          if (r == rows - 1) load(k, next);
-        }
-      }
-    }
-
-    __device__ int out_of(int) const { return lane / rows; }
-    __device__ int row_of(int) const { return lane % rows; }
-    __device__ bool stores_it(int) const { return warp % group_warps == 0 && lane < products; }
-    /// Adds up what the lanes of the group have, in the order of its warps. Calls in a row give `turn` 0 and
-    /// 1 in turn.
-    __device__ void add_over_group(int turn) {
-      __shared__ float memory[2][block_warps][products];
-      auto& of_warps = memory[turn];
-#pragma unroll
-      for (int i = 0; i < products; ++i) {
-        const float sum = warp_sum(sums[i]);
-        if constexpr (group_warps > 1) {
-          if (lane == 0) of_warps[warp][i] = sum;
-        } else {
-          if (lane == i) total = sum;
-        }
-      }
-      if constexpr (group_warps > 1) {
-        __syncthreads();
-        if (!stores_it(0)) return;
-        total = 0.0f;
-#pragma unroll
-        for (int w = 0; w < group_warps; ++w) total += of_warps[warp + w][lane];
-      }
-    }
-    /// The sum that the lane stores.
-    __device__ float value(int) const { return total; }
-  };
 };
 
 /// Rows as they are in global memory. In general an Input has a Reader, made before the kernel before has
@@ -371,11 +263,6 @@ Product<T> make_product(const Args& args) {
           args.out.dtype() == DType::float32,
           args.weight_is_constant,
           args.accumulate};
-}
-
-template <class T>
-DenseWeight<T> make_weight(const LinearArgs& args) {
-  return {args.weight.data<T>(), linear_shape(args).ldw};
 }
 
 }  // namespace ophis::cuda::gemv

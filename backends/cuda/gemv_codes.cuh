@@ -135,6 +135,7 @@ struct CodeWeight {
   using Columns = DigitColumns<T, bits>;
   using Capacities =
       std::conditional_t<general, std::integer_sequence<int, 8>, std::integer_sequence<int, 1, 8>>;
+  using NormCapacities = Capacities;
   static constexpr int blocks_abreast = 2;
   template <int rows>
   static constexpr int in_flight = general ? 2 : (rows > 1 ? 3 : 5);  // pieces of a row, for a lane

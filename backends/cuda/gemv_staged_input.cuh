@@ -11,14 +11,18 @@ namespace ophis::cuda::gemv {
 /// Rows of T as they are.
 template <class T>
 struct DenseColumns {
+  /// Elements from row to row, of which the second begins in other banks of shared memory.
+  __host__ __device__ static std::int64_t stride(std::int64_t in_features) {
+    return in_features + 64 / static_cast<std::int64_t>(sizeof(T));
+  }
   __host__ __device__ static std::int64_t bytes(std::int64_t rows, std::int64_t in_features) {
-    return rows * in_features * static_cast<std::int64_t>(sizeof(T));
+    return rows * stride(in_features) * static_cast<std::int64_t>(sizeof(T));
   }
   /// As many elements of a row as are stored; those behind in_features are zeros.
   __device__ static int padded(int in_features) { return in_features; }
   /// Stores elements at ... at + 3 of a row, lane after lane of a warp.
   __device__ void store(void* memory, const Product<T>& p, int row, int at, const float (&values)[4]) const {
-    if (at < p.in_features) store4(static_cast<T*>(memory) + row * p.in_features + at, values);
+    if (at < p.in_features) store4(static_cast<T*>(memory) + row * stride(p.in_features) + at, values);
   }
 };
 
@@ -55,60 +59,51 @@ struct StagedInput {
 
     __device__ Reader(const Product<T>& p, const StagedInput& input, void* memory)
         : p(p), input(input), memory(static_cast<char*>(memory)) {
-      load_weights(static_cast<int>(threadIdx.x) * 4);
+      if (input.weight) load_fours(weights, input.weight, own_first());
     }
-    __device__ void load_weights(int first) {
-      if (input.weight) {
+
+    /// The thread's first element, of the block's first fours.
+    __device__ static int own_first() { return static_cast<int>(threadIdx.x) * 4; }
+    __device__ static int lane() { return static_cast<int>(threadIdx.x % 32); }
+
+    template <class X>
+    __device__ void load_fours(float (&to)[fours][4], const X* from, int first) const {
 #pragma unroll
-        for (int k = 0; k < fours; ++k) {
-          const int at = first + k * stride;
-          if (at < p.in_features) load4(weights[k], input.weight + at);
-        }
+      for (int k = 0; k < fours; ++k) {
+        if (first + k * stride < p.in_features) load4(to[k], from + first + k * stride);
       }
     }
 
     __device__ void load() {
-      float sums[rows] = {};
-      const int first = static_cast<int>(threadIdx.x) * 4;
-      for (int begin = first; begin - static_cast<int>(threadIdx.x % 32 * 4) < Columns::padded(p.in_features);
-           begin += fours * stride) {
-        if (begin != first) load_weights(begin);
-#pragma unroll
-        for (int r = 0; r < rows; ++r) {
-          if (r < p.rows) sums[r] += load(r, begin);
+      int held = own_first();  // where the weights are from
+#pragma unroll 1
+      for (int row = 0; row < p.rows; ++row) {
+        float sum = 0.0f;
+#pragma unroll 1
+        for (int first = own_first(); first - lane() * 4 < Columns::padded(p.in_features);
+             first += fours * stride) {
+          if (input.weight && first != held) load_fours(weights, input.weight, held = first);
+          sum += load(row, first);
         }
-      }
-      if (input.weight) {
-        const int warp = threadIdx.x / 32;
-#pragma unroll
-        for (int r = 0; r < rows; ++r) {
-          const float sum = warp_sum(sums[r]);
-          if (r < p.rows && threadIdx.x % 32 == 0) squares()[r * block_warps + warp] = sum;
-        }
+        if (!input.weight) continue;
+        sum = warp_sum(sum);
+        if (lane() == 0) squares()[row * block_warps + threadIdx.x / 32] = sum;
       }
       __syncthreads();
     }
 
     /// Elements from `first` on of a row; returns the sum of their squares.
     __device__ float load(int row, int first) {
-      float values[fours][4];
-#pragma unroll
-      for (int k = 0; k < fours; ++k) {
-        const int at = first + k * stride;
-        if (at >= p.in_features) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) values[k][i] = 0.0f;
-        } else if (input.x_float32) {
-          load4(values[k], static_cast<const float*>(input.x) + row * p.ldx + at);
-        } else {
-          load4(values[k], static_cast<const T*>(input.x) + row * p.ldx + at);
-        }
-      }
+      float values[fours][4] = {};
+      if (input.x_float32)
+        load_fours(values, static_cast<const float*>(input.x) + row * p.ldx, first);
+      else
+        load_fours(values, static_cast<const T*>(input.x) + row * p.ldx, first);
       float sum = 0.0f;
 #pragma unroll
       for (int k = 0; k < fours; ++k) {
         const int at = first + k * stride;
-        if (at - static_cast<int>(threadIdx.x % 32 * 4) >= Columns::padded(p.in_features)) continue;
+        if (at - lane() * 4 >= Columns::padded(p.in_features)) continue;
         if (input.weight) {
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
@@ -122,14 +117,14 @@ struct StagedInput {
     }
 
     __device__ Piece<T> piece(int row, int at) const {
-      return load_shared(reinterpret_cast<const T*>(memory) + row * p.in_features + at);
+      return load_shared(reinterpret_cast<const T*>(memory) + row * Columns::stride(p.in_features) + at);
     }
     __device__ float factor(int row) const {
       if (!input.weight) return 1.0f;
       float sum = 0.0f;
 #pragma unroll
       for (int w = 0; w < block_warps; ++w) sum += squares()[row * block_warps + w];
-      return 1.0f / sqrtf(sum / static_cast<float>(p.in_features) + input.eps);
+      return rsqrtf(__fdividef(sum, static_cast<float>(p.in_features)) + input.eps);
     }
   };
 };

@@ -1,6 +1,6 @@
 #include "backends/cuda/linear_gemv.hpp"
 
-#include "backends/cuda/gemv.cuh"
+#include "backends/cuda/gemv_dense.cuh"
 
 namespace ophis::linear_gemv {
 
@@ -8,9 +8,10 @@ const char* why_not(Device device, const LinearArgs& args) { return cuda::gemv::
 
 void run(ExecContext& exec, const LinearArgs& args) {
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    cuda::gemv::launch("linear: gemv", exec, cuda::gemv::make_product<T>(args),
-                       cuda::gemv::make_weight<T>(args), cuda::gemv::PlainInput<T>{},
-                       cuda::gemv::PlainOutput<T>{});
+    cuda::gemv::with_dense_weight<T>(exec.device(), args, [&](const auto& weight) {
+      cuda::gemv::launch("linear: gemv", exec, cuda::gemv::make_product<T>(args), weight,
+                         cuda::gemv::PlainInput<T>{}, cuda::gemv::PlainOutput<T>{});
+    });
   });
 }
 

@@ -3,6 +3,7 @@
 #include "backends/cuda/norm_linear_cuda.hpp"
 
 #include "backends/cuda/gemv_codes.cuh"
+#include "backends/cuda/gemv_dense.cuh"
 #include "ops/common/dense.hpp"
 
 namespace ophis::norm_linear_cuda {
@@ -25,22 +26,24 @@ struct ConvOutput {
   int begin, end, width;
   bool silu;
 
-  __device__ T* state_at(int row, int channel, int k) const {
-    return state + row * state_strides[0] + channel * state_strides[1] + k * state_strides[2];
+  __device__ T* taps_of(int row, int channel) const {
+    return state + row * state_strides[0] + channel * state_strides[1];
   }
 
   /// Reads the state while the products are computed.
   struct Writer {
     bool convolves;
+    T* taps;
     T inputs[max_width - 1];
     float weights[max_width], bias;
 
     __device__ static void prefetch(const Product<T>&, const ConvOutput& conv, int row, int out) {
       if (out < conv.begin || out >= conv.end) return;
       const int channel = out - conv.begin;
+      const T* const taps = conv.taps_of(row, channel);
 #pragma unroll
       for (int k = 0; k + 1 < max_width; ++k) {
-        if (k + 1 < conv.width) cuda::prefetch(conv.state_at(row, channel, k));
+        if (k + 1 < conv.width) cuda::prefetch(taps + k * conv.state_strides[2]);
       }
       cuda::prefetch(conv.weight + channel * conv.weight_strides[0]);
       if (conv.bias) cuda::prefetch(conv.bias + channel);
@@ -49,11 +52,12 @@ struct ConvOutput {
       convolves = out >= conv.begin && out < conv.end;
       if (!convolves) return;
       const int channel = out - conv.begin;
+      const float* const weight = conv.weight + channel * conv.weight_strides[0];
+      taps = conv.taps_of(row, channel);
 #pragma unroll
       for (int k = 0; k < max_width; ++k) {
-        if (k + 1 < conv.width) inputs[k] = *conv.state_at(row, channel, k);
-        if (k < conv.width)
-          weights[k] = conv.weight[channel * conv.weight_strides[0] + k * conv.weight_strides[1]];
+        if (k + 1 < conv.width) inputs[k] = taps[k * conv.state_strides[2]];
+        if (k < conv.width) weights[k] = weight[k * conv.weight_strides[1]];
       }
       bias = conv.bias ? conv.bias[channel] : 0.0f;
     }
@@ -67,7 +71,7 @@ struct ConvOutput {
           if (k >= conv.width) continue;
           const T tap = k + 1 < conv.width ? inputs[::min(k, max_width - 2)] : newest;
           value = fmaf(weights[k], cuda::to_float(tap), value);
-          if (k > 0) *conv.state_at(row, out - conv.begin, k - 1) = tap;
+          if (k > 0) taps[(k - 1) * conv.state_strides[2]] = tap;
         }
         if (conv.silu) value = cuda::silu_fast(value);
       }
@@ -107,9 +111,9 @@ void with_output(ExecContext& exec, const NormLinearArgs& args, const F& f) {
 
 /// The product of rows that become Columns, with the norm, if it takes that along. Rows of float16 might
 /// overflow without the root.
-template <class T, class Weight, class Columns, class... Capacities>
+template <class T, class Weight, class Columns>
 bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<T>& product,
-                   const Weight& weight, const Columns& columns, [[maybe_unused]] Capacities... capacities) {
+                   const Weight& weight, const Columns& columns) {
   if constexpr (std::is_same_v<Columns, gemv::DenseColumns<float16>>) {
     return false;
   } else {
@@ -120,7 +124,7 @@ bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<
                       args.x.dtype() == DType::float32};
     with_output<T>(exec, args, [&](const auto& output) {
       gemv::launch("norm_linear", exec, product, weight, input, output, static_cast<int>(bytes),
-                   capacities...);
+                   typename Weight::NormCapacities{});
     });
     return true;
   }
@@ -129,15 +133,14 @@ bool run_with_norm(ExecContext& exec, const NormLinearArgs& args, const Product<
 template <class T>
 void run_dense(ExecContext& exec, const NormLinearArgs& args) {
   const LinearArgs linear = linear_of(args, args.x);
-  const gemv::DenseWeight<T> weight = gemv::make_weight<T>(linear);
-  if (run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight, gemv::DenseColumns<T>{},
-                       std::integer_sequence<int, 1, 2, norm_rows>{}))
-    return;
-  const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
-  rms_norm(exec, norm_of(args, normed));
-  with_output<T>(exec, args, [&](const auto& output) {
-    gemv::launch("norm_linear", exec, gemv::make_product<T>(linear_of(args, normed)), weight,
-                 gemv::PlainInput<T>{}, output);
+  gemv::with_dense_weight<T>(exec.device(), linear, [&](const auto& weight) {
+    if (run_with_norm<T>(exec, args, gemv::make_product<T>(linear), weight, gemv::DenseColumns<T>{})) return;
+    const Tensor normed = exec.workspace().take_tensor(args.weight.dtype(), args.x.shape());
+    rms_norm(exec, norm_of(args, normed));
+    with_output<T>(exec, args, [&](const auto& output) {
+      gemv::launch("norm_linear", exec, gemv::make_product<T>(linear_of(args, normed)), weight,
+                   gemv::PlainInput<T>{}, output);
+    });
   });
 }
 

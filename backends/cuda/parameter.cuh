@@ -17,13 +17,23 @@ struct Parameter {
     for (int i = 0; i < tensor.rank(); ++i) strides[i] = tensor.stride(i);
   }
 
-  __device__ float at(std::int64_t i, std::int64_t j = 0) const {
-    if (data == nullptr) return 0.0f;
+  /// The bits of an element, to be converted when it is needed, so that nothing waits for it before.
+  __device__ std::uint32_t load(std::int64_t i, std::int64_t j = 0) const {
     const std::int64_t offset = i * strides[0] + j * strides[1];
-    if (dtype == DType::float32) return static_cast<const float*>(data)[offset];
-    if (dtype == DType::bfloat16) return to_float(static_cast<const bfloat16*>(data)[offset]);
-    return to_float(static_cast<const float16*>(data)[offset]);
+    std::uint32_t bits = 0;
+    if (dtype == DType::float32) {
+      if (data) bits = static_cast<const std::uint32_t*>(data)[offset];
+    } else {
+      if (data) bits = static_cast<const std::uint16_t*>(data)[offset];
+    }
+    return bits;
   }
+  __device__ float value(std::uint32_t bits) const {
+    if (dtype == DType::float32) return __uint_as_float(bits);
+    if (dtype == DType::bfloat16) return __uint_as_float(bits << 16);
+    return __half2float(__ushort_as_half(static_cast<std::uint16_t>(bits)));
+  }
+  __device__ float at(std::int64_t i, std::int64_t j = 0) const { return value(load(i, j)); }
   /// Asks for the cache line of an element along the first axis.
   __device__ void prefetch(std::int64_t i) const {
     const auto bytes = i * strides[0] * (dtype == DType::float32 ? 4 : 2);

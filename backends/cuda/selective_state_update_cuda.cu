@@ -110,13 +110,19 @@ struct ProjectedDt {
   }
   __device__ float at(const Params& p, std::int64_t b, int, int lane) const {
     const T* const dt = p.dt.at<T>(b, 0);
+    Piece input[dt_pieces];
+#pragma unroll
+    for (int k = 0; k < dt_pieces; ++k) {
+      if (begin_of(k, lane) < p.dt_rank) input[k] = load(dt + begin_of(k, lane));
+    }
     float sum = 0.0f;
 #pragma unroll
     for (int k = 0; k < dt_pieces; ++k) {
+      if (begin_of(k, 0) >= p.dt_rank) break;
       if (begin_of(k, lane) >= p.dt_rank) continue;
       float weights[dt_piece<T>], inputs[dt_piece<T>];
       cuda::unpack(weight[k], weights);
-      cuda::unpack(load(dt + begin_of(k, lane)), inputs);
+      cuda::unpack(input[k], inputs);
 #pragma unroll
       for (int i = 0; i < dt_piece<T>; ++i) sum = fmaf(weights[i], inputs[i], sum);
     }
@@ -144,18 +150,19 @@ __global__ void __launch_bounds__(threads) selective_state_update_kernel(const _
   cuda::wait_for_previous_kernel();
 
   // All that is read, before anything is computed from it.
-  float x = 0.0f, D = 0.0f, z = 0.0f, dt_bias = 0.0f, state[4], A[4], B[4], C[4];
+  float x = 0.0f, z = 0.0f, state[4], A[4], B[4], C[4];
+  std::uint32_t D = 0, dt_bias = 0;
   if (valid) {
     load4(state, states);
     load4(A, rates);
     load4(B, p.B.at<T>(b, channel) + lane * 4);
     load4(C, p.C.at<T>(b, channel) + lane * 4);
     x = to_float(*p.x.at<T>(b, channel));
-    dt_bias = p.dt_bias.at(channel);
-    D = p.D.at(channel);
+    dt_bias = p.dt_bias.load(channel);
+    D = p.D.load(channel);
     if (p.z.data) z = to_float(*p.z.at<T>(b, channel));
   }
-  const float dt = deltas.at(p, b, channel, lane) + dt_bias;
+  const float dt = deltas.at(p, b, channel, lane) + p.dt_bias.value(dt_bias);
   float sum = 0.0f;
   if (valid) {
     const float step = p.dt_softplus ? cuda::softplus_fast(dt) : dt;
@@ -169,7 +176,7 @@ __global__ void __launch_bounds__(threads) selective_state_update_kernel(const _
   }
   sum = sum_over_lanes<lanes>(sum);
   if (!valid || lane != 0) return;
-  sum = fmaf(D, x, sum);
+  sum = fmaf(p.D.value(D), x, sum);
   if (p.z.data) sum *= cuda::silu_fast(z);
   *p.out.at<T>(b, channel) = from_float<T>(sum);
 }

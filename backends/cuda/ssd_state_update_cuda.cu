@@ -46,16 +46,14 @@ __global__ void __launch_bounds__(threads, blocks_abreast)
   const int first = static_cast<int>(blockIdx.x) * rows * rows_abreast + thread / lanes;
   const std::int64_t head = blockIdx.y, b = blockIdx.z, group = head / p.heads_per_group;
 
-  float state[rows][vectors][4];
   S* const states = static_cast<S*>(p.state) + b * p.state_strides[0] + head * p.state_strides[1] + lane * 4;
   const T* const x = static_cast<const T*>(p.x) + b * p.x_strides[0] + head * p.x_strides[1];
-  float input[rows];
+  const T* const z = static_cast<const T*>(p.z) + b * p.z_strides[0] + head * p.z_strides[1];
   // What is read later is on its way to the second-level cache while the kernel before still runs.
   cuda::start_next_kernel();
 #pragma unroll
   for (int r = 0; r < rows; ++r) {
-    const int row = first + r * rows_abreast;
-    if (row >= p.headdim) continue;
+    const int row = min(first + r * rows_abreast, p.headdim - 1);
 #pragma unroll
     for (int v = 0; v < vectors; ++v) cuda::prefetch(states + row * p.state_strides[2] + v * lanes * 4);
   }
@@ -65,17 +63,30 @@ __global__ void __launch_bounds__(threads, blocks_abreast)
     p.D.prefetch(head);
   }
   cuda::wait_for_previous_kernel();
+
+  // All is read before anything is computed, but for what one lane of a row reads where rows are many: those
+  // are bound by the number of accesses.
+  constexpr bool reads_ahead = rows <= 2;
+  float state[rows][vectors][4];
+  T input[rows], gate[rows];
+  std::uint32_t D[rows];
+  const auto read_for_output = [&](int r) {
+    const int row = min(first + r * rows_abreast, p.headdim - 1);
+    D[r] = p.D.load(head, p.D_by_element ? row : 0);
+    gate[r] = p.z ? z[row * p.z_strides[2]] : T{};
+  };
 #pragma unroll
   for (int r = 0; r < rows; ++r) {
-    const int row = first + r * rows_abreast;
-    if (row >= p.headdim) continue;
+    const int row = min(first + r * rows_abreast, p.headdim - 1);
 #pragma unroll
     for (int v = 0; v < vectors; ++v) {
       load4(state[r][v], states + row * p.state_strides[2] + v * lanes * 4);
     }
-    input[r] = to_float(x[row * p.x_strides[2]]);
+    input[r] = x[row * p.x_strides[2]];
+    if constexpr (reads_ahead) read_for_output(r);
   }
-
+  const T dt_given = static_cast<const T*>(p.dt)[b * p.dt_strides[0] + head * p.dt_strides[1]];
+  const std::uint32_t dt_bias = p.dt_bias.load(head), A = p.A.load(head);
   float B[vectors][4], C[vectors][4];
 #pragma unroll
   for (int v = 0; v < vectors; ++v) {
@@ -83,52 +94,32 @@ __global__ void __launch_bounds__(threads, blocks_abreast)
     load4(B[v], static_cast<const T*>(p.B) + b * p.B_strides[0] + group * p.B_strides[1] + n);
     load4(C[v], static_cast<const T*>(p.C) + b * p.C_strides[0] + group * p.C_strides[1] + n);
   }
-  // Few rows wait for memory, so all is read before anything is computed. Many are bound by the number of
-  // accesses, which one lane does best.
-  constexpr bool reads_ahead = rows <= 2;
-  float dt = to_float(static_cast<const T*>(p.dt)[b * p.dt_strides[0] + head * p.dt_strides[1]]);
-  const float dt_bias = p.dt_bias.at(head), A = p.A.at(head);
-  const auto D_of = [&](int row) { return p.D.at(head, p.D_by_element ? row : 0); };
-  const auto z_of = [&](int row) {
-    if (!p.z) return 0.0f;
-    return to_float(
-        static_cast<const T*>(p.z)[b * p.z_strides[0] + head * p.z_strides[1] + row * p.z_strides[2]]);
-  };
-  float D[rows], z[rows];
-  if constexpr (reads_ahead) {
-#pragma unroll
-    for (int r = 0; r < rows; ++r) {
-      const int row = min(first + r * rows_abreast, p.headdim - 1);
-      D[r] = D_of(row), z[r] = z_of(row);
-    }
-  }
-  dt += dt_bias;
+
+  float dt = to_float(dt_given) + p.dt_bias.value(dt_bias);
   if (p.dt_softplus) dt = cuda::softplus_fast(dt);
   dt = dt < p.dt_min ? p.dt_min : dt > p.dt_max ? p.dt_max : dt;  // NaN stays NaN
-  const float decay = cuda::exp2_fast(cuda::log2_e * dt * A);
+  const float decay = cuda::exp2_fast(cuda::log2_e * dt * p.A.value(A));
 
 #pragma unroll
   for (int r = 0; r < rows; ++r) {
     const int row = first + r * rows_abreast;
     const bool valid = row < p.headdim;
+    const float dx = dt * to_float(input[r]);
     float sum = 0.0f;
-    if (valid) {
 #pragma unroll
-      for (int v = 0; v < vectors; ++v) {
-        float(&s)[4] = state[r][v];
-        const float dx = dt * input[r];
+    for (int v = 0; v < vectors; ++v) {
+      float(&s)[4] = state[r][v];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) s[i] = fmaf(decay, s[i], dx * B[v][i]);
-        store4(states + row * p.state_strides[2] + v * lanes * 4, s);
-        sum += fmaf(C[v][0], s[0], C[v][1] * s[1]) + fmaf(C[v][2], s[2], C[v][3] * s[3]);
-      }
+      for (int i = 0; i < 4; ++i) s[i] = fmaf(decay, s[i], dx * B[v][i]);
+      if (valid) store4(states + row * p.state_strides[2] + v * lanes * 4, s);
+      sum += fmaf(C[v][0], s[0], C[v][1] * s[1]) + fmaf(C[v][2], s[2], C[v][3] * s[3]);
     }
 #pragma unroll
     for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     if (!valid || lane != 0) continue;
-    if constexpr (!reads_ahead) D[r] = D_of(row), z[r] = z_of(row);
-    sum = fmaf(D[r], input[r], sum);
-    if (p.z) sum *= cuda::silu_fast(z[r]);
+    if constexpr (!reads_ahead) read_for_output(r);
+    sum = fmaf(p.D.value(D[r]), to_float(input[r]), sum);
+    if (p.z) sum *= cuda::silu_fast(to_float(gate[r]));
     static_cast<T*>(p.out)[b * p.out_strides[0] + head * p.out_strides[1] + row * p.out_strides[2]] =
         from_float<T>(sum);
   }
