@@ -2,7 +2,7 @@
 // each lane asks for its 16-byte pieces of all of them at once, so that enough of the weight is on its way,
 // and multiplies them with every row of the input. Where the weight is constant it asks before it waits for
 // the kernel that computes the input. How the weight is stored, how rows come in and what becomes of the sums
-// are a Weight (gemv_dense.cuh, gemv_codes.cuh), an Input and an Output.
+// are a Weight (gemv_dense.cuh, gemv_codes.cuh), an Input (gemv_staged_input.cuh) and an Output.
 //
 // Each of a model's many kernels is short, so that what counts beside the bytes is the number of
 // instructions between the end of the kernel before and this one's: most warps take few paths.
@@ -30,10 +30,9 @@ using Piece = Packed<T, piece<T>>;
 /// x weight^T + bias, and where it goes.
 template <class T>
 struct Product {
-  const T* x;
   const void* bias;  // of T, or float32, or nullptr
   void* out;         // of T, or float32
-  std::int64_t ldx, ldout;
+  int ldx, ldout;
   int rows, in_features, out_features;
   bool bias_float32, out_float32, weight_is_constant, accumulate;
 
@@ -56,19 +55,13 @@ struct Product {
   }
 };
 
-/// Reads past the first-level cache: a weight is used once.
-template <class T>
-__device__ Piece<T> load_weight(const T* from) {
-  const uint4 v = __ldcs(reinterpret_cast<const uint4*>(from));
-  return {v.x, v.y, v.z, v.w};
+/// A weight's 16 bytes number `piece`, past the first-level cache: it is used once.
+__device__ __forceinline__ uint4 load_weight(const void* weight, unsigned piece) {
+  return __ldcs(static_cast<const uint4*>(weight) + piece);
 }
 
-/// Elements that others of the block read too.
-template <class T>
-__device__ Piece<T> load_shared(const T* from) {
-  const uint4 v = *reinterpret_cast<const uint4*>(from);
-  return {v.x, v.y, v.z, v.w};
-}
+/// Has a value computed where this is, rather than behind the wait where it is used first.
+__device__ __forceinline__ void compute_now(int& value) { asm volatile("" : "+r"(value)); }
 
 /// What is loaded next.
 struct Next {
@@ -76,30 +69,43 @@ struct Next {
   bool wanted;
 };
 
+template <class T>
+__device__ Piece<T> load_piece(const T* from) {
+  const uint4 v = *reinterpret_cast<const uint4*>(from);
+  return {v.x, v.y, v.z, v.w};
+}
+
 /// Rows as they are in global memory. In general an Input has a Reader, made before the kernel before has
 /// ended, which may read what is constant then, and the rest in load(). It is given shared memory.
 template <class T>
 struct PlainInput {
-  template <int rows>
-  struct Reader {
-    const T* x;
-    std::int64_t ldx;
+  const T* x;
 
-    __device__ Reader(const Product<T>& p, const PlainInput&, void*) : x(p.x), ldx(p.ldx) {}
+  struct Reader {
+    const Product<T>& p;
+    const T* const x;
+
+    __device__ Reader(const Product<T>& p, const PlainInput& input, void*) : p(p), x(input.x) {}
     __device__ void load() {}
-    __device__ Piece<T> piece(int row, int at) const { return load_shared(x + row * ldx + at); }
+    /// Where a row begins, in elements.
+    __device__ int row_begin(int row) const { return row * p.ldx; }
+    /// Elements `at` and on of the row that begins there; zeros behind its end.
+    __device__ Piece<T> piece(int row_begin, int at) const {
+      return at < p.in_features ? load_piece(x + (row_begin + at)) : Piece<T>{};
+    }
+    /// What all of a row's sums are multiplied with.
     __device__ float factor(int) const { return 1.0f; }
   };
 };
 
-/// Stores the outputs. In general an Output has a Writer for an output that a lane will store, which reads
-/// early, once the kernel before has ended, what it needs besides the sum; prefetch() may be called before.
+/// Stores the outputs. In general an Output has a Writer for an output that a lane stores: aim() says which,
+/// and may read what is constant; read() reads the rest besides the sum, once the kernel before has ended.
 template <class T>
 struct PlainOutput {
   struct Writer {
     float old;
 
-    __device__ static void prefetch(const Product<T>&, const PlainOutput&, int, int) {}
+    __device__ void aim(const Product<T>&, const PlainOutput&, int, int) {}
     __device__ void read(const Product<T>& p, const PlainOutput&, int row, int o) { old = p.old(row, o); }
     __device__ void store(const Product<T>& p, const PlainOutput&, int row, int o, float value) const {
       p.store(row, o, value + old);
@@ -124,41 +130,40 @@ __global__ void __launch_bounds__(block_threads, Weight::blocks_abreast)
   if (!p.weight_is_constant) wait_for_previous_kernel();
   Lane lane(p, weight);
   lane.load({out, 0, true});
-  typename Input::template Reader<rows> x(p, input, memory);
-  using Writer = typename Output::Writer;
-  const auto stored = [&](int i) {
-    return lane.stores_it(i) && out + lane.out_of(i) < p.out_features && lane.row_of(i) < p.rows;
-  };
+  typename Input::Reader x(p, input, memory);
+  lane.aim(x);
+  typename Output::Writer writers[Lane::stores];
+  const auto for_each_writer = [&](const auto& f) {
 #pragma unroll
-  for (int i = 0; i < Lane::stores; ++i) {
-    if (stored(i)) Writer::prefetch(p, output, lane.row_of(i), out + lane.out_of(i));
-  }
+    for (int i = 0; i < Lane::stores; ++i) {
+      const int row = lane.row_of(i), o = out + lane.out_of(i);
+      if (lane.stores_it(i) && row < p.rows && o < p.out_features) f(writers[i], i, row, o);
+    }
+  };
+  const auto aim = [&](auto& writer, int, int row, int o) { writer.aim(p, output, row, o); };
+  for_each_writer(aim);
   if (p.weight_is_constant) wait_for_previous_kernel();
   x.load();
 
   Next next{out, 0, true};
-  for (int turn = 0; out - group_out < p.out_features; out += step, turn ^= 1) {
-    Writer writers[Lane::stores];
-#pragma unroll
-    for (int i = 0; i < Lane::stores; ++i) {
-      if (stored(i)) writers[i].read(p, output, lane.row_of(i), out + lane.out_of(i));
-    }
+  for (int turn = 0;; turn ^= 1) {
+    for_each_writer([&](auto& writer, int, int row, int o) { writer.read(p, output, row, o); });
 
     lane.clear();
     for (int begin = 0; begin < p.in_features; begin += Lane::flight * Lane::stride) {
       next.begin += Lane::flight * Lane::stride;
       if (next.begin >= p.in_features) next.begin = 0, next.out += step;
       next.wanted = next.out - group_out < p.out_features;
-      lane.multiply(x, out, begin, next);
+      lane.multiply(x, begin, next);
     }
     lane.add_over_group(turn);
 
-#pragma unroll
-    for (int i = 0; i < Lane::stores; ++i) {
-      if (!stored(i)) continue;
-      const int o = out + lane.out_of(i), row = lane.row_of(i);
-      writers[i].store(p, output, row, o, p.with_bias(o, lane.value(i) * x.factor(row)));
-    }
+    for_each_writer([&](auto& writer, int i, int row, int o) {
+      writer.store(p, output, row, o, p.with_bias(o, lane.value(i) * x.factor(row)));
+    });
+    if (out - group_out + step >= p.out_features) break;
+    out += step;
+    for_each_writer(aim);
   }
 }
 
@@ -206,23 +211,23 @@ void launch_rows(const char* name, ExecContext& exec, const Product<T>& p, const
   }
 }
 
-/// As many rows as the last of `capacities`; the Input uses so many bytes of shared memory.
-template <class T, class Weight, class Input, class Output, int... capacities>
-void launch(const char* name, ExecContext& exec, const Product<T>& p, const Weight& weight,
-            const Input& input, const Output& output, int shared_bytes,
-            std::integer_sequence<int, capacities...>) {
-  bool launched = false;
-  const auto launch_if_it_fits = [&]<int rows>(std::integral_constant<int, rows>) {
-    if (!launched && p.rows <= rows)
-      launch_rows<T, rows>(name, exec, p, weight, input, output, shared_bytes), launched = true;
-  };
-  (launch_if_it_fits(std::integral_constant<int, capacities>{}), ...);
-}
-
-template <class T, class Weight, class Input, class Output>
+/// For up to `most_rows` rows, by the kernels of the capacities that these need; the Input uses so many bytes
+/// of shared memory.
+template <int most_rows = max_rows, class T, class Weight, class Input, class Output>
 void launch(const char* name, ExecContext& exec, const Product<T>& p, const Weight& weight,
             const Input& input, const Output& output, int shared_bytes = 0) {
-  launch<T>(name, exec, p, weight, input, output, shared_bytes, typename Weight::Capacities{});
+  const auto launch_smallest = [&]<int... capacities>(std::integer_sequence<int, capacities...>) {
+    bool launched = false;
+    const auto launch_if_it_fits = [&]<int rows>(std::integral_constant<int, rows>) {
+      constexpr bool needed = ((capacities < most_rows || capacities >= rows) && ...);
+      if constexpr (needed) {
+        if (!launched && p.rows <= rows)
+          launch_rows<T, rows>(name, exec, p, weight, input, output, shared_bytes), launched = true;
+      }
+    };
+    (launch_if_it_fits(std::integral_constant<int, capacities>{}), ...);
+  };
+  launch_smallest(typename Weight::Capacities{});
 }
 
 inline bool is_aligned(const Tensor& tensor, std::int64_t ld) {
@@ -230,32 +235,36 @@ inline bool is_aligned(const Tensor& tensor, std::int64_t ld) {
   return reinterpret_cast<std::uintptr_t>(tensor.raw()) % 16 == 0 && ld * size % 16 == 0;
 }
 
-inline const char* why_not(Device device, const LinearArgs& args) {
+/// Why not, whatever the weight: `block` inputs of a row are read at once; a bias is of `dtype`, or float32.
+template <class Args>
+const char* why_not(Device device, const Args& args, std::int64_t block, DType dtype) {
   if (device.type != DeviceType::cuda) return "it runs on CUDA devices only";
+  if (properties(device).compute_capability < 80) return "needs compute capability 8.0";
   const LinearShape shape = linear_shape(args);
   if (shape.rows > max_rows) return "many rows: bound by arithmetic";
-  const auto size = static_cast<std::int64_t>(size_of(args.weight.dtype()));
-  if (shape.in_features * size % 16 != 0 || !is_aligned(args.x, shape.rows > 1 ? shape.ldx : 0) ||
+  if (shape.in_features % block != 0 || !is_aligned(args.x, shape.rows > 1 ? shape.ldx : 0) ||
       !is_aligned(args.weight, shape.ldw))
     return "rows of x or weight are not aligned to 16 bytes";
-  if (args.bias && (args.bias.stride(0) != 1 ||
-                    (args.bias.dtype() != DType::float32 && args.bias.dtype() != args.weight.dtype())))
+  if (args.bias &&
+      (args.bias.stride(0) != 1 || (args.bias.dtype() != DType::float32 && args.bias.dtype() != dtype)))
     return "bias is neither dense float32 nor dense and of x's dtype";
+  // Offsets are 32 bits, in the weight those of 16 bytes.
   constexpr std::int64_t limit = std::int64_t{1} << 30;
-  if (shape.in_features >= limit || shape.out_features >= limit) return "an extent is beyond 30 bits";
+  const std::int64_t of_x = std::max(shape.rows * shape.ldx, shape.in_features);
+  const std::int64_t of_out = std::max(shape.rows * shape.ldout, shape.out_features);
+  if (std::max({of_x, of_out, shape.ldw, shape.out_features * shape.ldw / 4}) >= limit)
+    return "an extent is beyond 30 bits";
   return nullptr;
 }
 
-/// The product of linear(args) or quantized_linear(args). Rows of another dtype than T are for an Input that
-/// knows it.
+/// The product of linear(args) or quantized_linear(args).
 template <class T, class Args>
 Product<T> make_product(const Args& args) {
   const LinearShape shape = linear_shape(args);
-  return {static_cast<const T*>(args.x.raw()),
-          args.bias.raw(),
+  return {args.bias.raw(),
           args.out.raw(),
-          shape.ldx,
-          shape.ldout,
+          static_cast<int>(shape.ldx),
+          static_cast<int>(shape.ldout),
           static_cast<int>(shape.rows),
           static_cast<int>(shape.in_features),
           static_cast<int>(shape.out_features),

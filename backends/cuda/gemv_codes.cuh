@@ -1,100 +1,15 @@
-// A weight of codes for gemv.cuh. Sixteen outputs and the rows are a product of tensor cores in integers: an
-// input becomes a fixed-point number of 23 bits, with a power of two for each block of a row, and so three
-// columns of digits from -128 to 127, which meet the codes as they are, less the middle of their range. Sums
-// are exact up to a block's end.
+// A weight of codes for gemv.cuh. Sixteen outputs and the rows are a product of tensor cores in integers: the
+// digits of the inputs (gemv_digits.cuh) meet the codes as they are, less the middle of their range. Sums are
+// exact up to a block's end.
 #pragma once
 
-#include "backends/cuda/gemv_staged_input.cuh"
-#include "backends/cuda/tensor_core.cuh"
+#include "backends/cuda/gemv_digits.cuh"
+#include "backends/cuda/gemv_tiles.cuh"
+#include "backends/cuda/parameter.cuh"
 #include "ops/common/quantized.hpp"
 #include "ops/quantized_linear/quantized_linear_impl.hpp"
 
 namespace ophis::cuda::gemv {
-
-inline constexpr int digits = 3;
-inline constexpr int row_columns = 4;  // the fourth is not used
-
-/// Rows as digits, in the order in which codes come out of their words.
-template <class T, int bits>
-struct DigitColumns {
-  static constexpr int block = 128;         // inputs that have a scale in common: those of a warp's fours
-  static constexpr int piece = 128 / bits;  // that a lane reads at once
-
-  bool with_totals;  // of pieces
-
-  __host__ __device__ static int blocks(std::int64_t in_features) {
-    return static_cast<int>((in_features + block - 1) / block);
-  }
-  __host__ __device__ static int padded(std::int64_t in_features) { return blocks(in_features) * block; }
-  /// Bytes from digit to digit, which begin in other banks of shared memory.
-  __host__ __device__ static int stride(std::int64_t in_features) {
-    return padded(in_features) + (bits == 8 ? 64 : 16);
-  }
-  __host__ __device__ static std::int64_t bytes(std::int64_t rows, std::int64_t in_features) {
-    return rows * (digits * stride(in_features) + (block / piece + 1) * 4 * blocks(in_features));
-  }
-
-  __device__ static const std::int8_t* column(const void* memory, int in_features, int row, int digit) {
-    return static_cast<const std::int8_t*>(memory) + (row * digits + digit) * stride(in_features);
-  }
-  /// Behind the digits: sums of pieces, (rows, pieces), and the scales of blocks, (rows, blocks).
-  __device__ static float* totals(const void* memory, int rows, int in_features, int row) {
-    char* const behind = static_cast<char*>(const_cast<void*>(memory)) + rows * digits * stride(in_features);
-    return reinterpret_cast<float*>(behind) + row * (padded(in_features) / piece);
-  }
-  __device__ static float* scales(const void* memory, int rows, int in_features, int row) {
-    return totals(memory, rows, in_features, rows) + row * blocks(in_features);
-  }
-
-  __device__ void store(void* memory, const Product<T>& p, int row, int at, const float (&values)[4]) const {
-    // The largest as an integer, so that it is NaN where one is.
-    std::uint32_t most = 0;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) most = max(most, __float_as_uint(values[i]) & 0x7fffffffu);
-    most = __reduce_max_sync(0xffffffffu, most);
-    const std::uint32_t exponent = max(most >> 23, 27u);  // biased
-    const float factor = __uint_as_float((275u - exponent) << 23);
-
-    // An integer plus 128 in each digit's place has the digits, plus 128, as its bytes.
-    std::uint32_t q[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      q[i] = (static_cast<std::uint32_t>(__float2int_rn(values[i] * factor)) + 0x808080u) ^ 0x808080u;
-    if (bits == 4) {
-      const std::uint32_t second = q[1];
-      q[1] = q[2], q[2] = second;
-    }
-    const std::uint32_t low01 = __byte_perm(q[0], q[1], 0x5140), low23 = __byte_perm(q[2], q[3], 0x5140);
-    const std::uint32_t high01 = __byte_perm(q[0], q[1], 0x0062), high23 = __byte_perm(q[2], q[3], 0x0062);
-    const std::uint32_t words[digits] = {__byte_perm(high01, high23, 0x5410),
-                                         __byte_perm(low01, low23, 0x7632),
-                                         __byte_perm(low01, low23, 0x5410)};
-    if (at < padded(p.in_features)) {
-#pragma unroll
-      for (int d = 0; d < digits; ++d) {
-        auto* const to = const_cast<std::int8_t*>(column(memory, p.in_features, row, d));
-        if constexpr (bits == 8) {
-          *reinterpret_cast<std::uint32_t*>(to + at) = words[d];
-        } else {  // codes 0, 2, 4, 6 of a word, then 1, 3, 5, 7
-          auto* const halves = reinterpret_cast<std::uint16_t*>(to + at / 8 * 8 + at % 8 / 2);
-          halves[0] = static_cast<std::uint16_t>(words[d]);
-          halves[2] = static_cast<std::uint16_t>(words[d] >> 16);
-        }
-      }
-      constexpr std::uint32_t infinity = 0x7f800000u, nan = 0x7fffffffu;
-      if (at % block == 0)
-        scales(memory, p.rows, p.in_features, row)[at / block] =
-            __uint_as_float(most < infinity ? (exponent - 21u) << 23 : nan);
-    }
-    if (with_totals) {
-      float total = (values[0] + values[1]) + (values[2] + values[3]);
-#pragma unroll
-      for (int lanes = piece / 8; lanes > 0; lanes /= 2) total += __shfl_xor_sync(0xffffffffu, total, lanes);
-      if (at % piece == 0 && at < padded(p.in_features))
-        totals(memory, p.rows, p.in_features, row)[at / piece] = total;
-    }
-  }
-};
 
 /// d (16, 8) += a (16, 32) b (32, 8), in integers.
 __device__ __forceinline__ void mma_16832(int (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
@@ -123,9 +38,7 @@ struct Groups {
   }
   template <bool any_dtype>
   __device__ float value(std::uint32_t loaded) const {
-    if (any_dtype && dtype == DType::float32) return __uint_as_float(loaded);
-    if (dtype == DType::bfloat16) return __uint_as_float(loaded << 16);
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(loaded)));
+    return any_dtype ? value_of(loaded, dtype) : value_of_half(loaded, dtype);
   }
 };
 
@@ -135,17 +48,16 @@ struct CodeWeight {
   using Columns = DigitColumns<T, bits>;
   using Capacities =
       std::conditional_t<general, std::integer_sequence<int, 8>, std::integer_sequence<int, 1, 8>>;
-  using NormCapacities = Capacities;
   static constexpr int blocks_abreast = 2;
   template <int rows>
   static constexpr int in_flight = general ? 2 : (rows > 1 ? 3 : 5);  // pieces of a row, for a lane
   static constexpr int min_group_warps = general ? 8 : 4;
-  static constexpr int group_outs = 16;
+  static constexpr int group_outs = mma_outs;
   static constexpr int per_piece = Columns::piece;
   static constexpr int warp_features = 4 * per_piece;
 
   const std::uint8_t* codes;
-  std::int64_t stride;         // bytes from row to row
+  unsigned row_pieces;         // from row to row
   Groups scale, shift;         // shift may be none
   std::uint32_t group_factor;  // 2^31 / (pieces in a group), rounded up
   bool small_groups;           // the pieces that a warp reads at once are not of one group
@@ -156,69 +68,79 @@ struct CodeWeight {
   }
 
   template <int rows, int group_warps>
-  struct Lane {
+  struct Lane : TileLane<rows, group_warps> {
+    using TileLane<rows, group_warps>::warp, TileLane<rows, group_warps>::lane;
     static constexpr int stride = group_warps * warp_features;
     static constexpr int flight = in_flight<rows>;
-    static constexpr int columns = rows * row_columns;
-    static constexpr int tiles = (columns + 7) / 8;
-    static constexpr int group_lanes = 32 * group_warps;
-    static constexpr int stores = (group_outs * rows + group_lanes - 1) / group_lanes;
+    static constexpr int row_columns =
+        4;  // of a product: the digits of two rows, of which the fourth is not used
+    static constexpr int tiles = (rows * row_columns + 7) / 8;
 
     const Product<T>& p;
     const CodeWeight& weight;
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int warp_first = warp % group_warps * warp_features, lane_first = lane % 4 * per_piece;
-    uint4 codes[flight][2];  // of outputs lane / 4 and 8 behind it
+    int digit_begin[tiles],
+        scales_begin[tiles];  // in the inputs, what the lane reads and what its sums are of
+    uint4 codes[flight][2];   // of outputs lane / 4 and 8 behind it
     std::uint32_t scales[flight][2];
+    int out;  // the tile's first
     float sums[tiles][4];
-    const float (*of_group)[columns][group_outs];
 
     __device__ Lane(const Product<T>& p, const CodeWeight& weight) : p(p), weight(weight) {}
 
-    /// The lane's row of the weight, of two.
-    __device__ int weight_row(int out, int half) const {
-      return min(out + lane / 4 + 8 * half, p.out_features - 1);
+    template <class Reader>
+    __device__ void aim(const Reader&) {
+#pragma unroll
+      for (int t = 0; t < tiles; ++t) {
+        const int row = min(2 * t + lane / 16, p.rows - 1), digit = min(lane / 4 % 4, digits - 1);
+        digit_begin[t] = Columns::digit_begin(p.in_features, row, digit) + lane_first;
+        scales_begin[t] = Columns::scales_begin(p.in_features, min(sum_row(t), p.rows - 1));
+        compute_now(digit_begin[t]);
+        compute_now(scales_begin[t]);
+      }
     }
+    /// The row that the lane's sums are of.
+    __device__ int sum_row(int t) const { return 2 * t + lane % 4 / 2; }
     /// Whether the lane has sums of rows.
-    __device__ bool has_columns() const { return lane % 4 / 2 < p.rows; }
+    __device__ bool has_columns() const { return sum_row(0) < p.rows; }
 
-    /// Where the lane's parts of two rows are.
+    /// The lane's parts of two rows, and their scales, that are loaded next.
     struct Source {
-      const uint4* codes[2];
+      unsigned codes[2];
       int scales[2], begin;
-      bool wanted;
 
-      __device__ Source(const Lane& l, const Next& next)
-          : begin(next.begin + l.warp_first), wanted(next.wanted) {
+      __device__ Source(const Lane& l, const Next& next) : begin(next.begin + l.warp_first) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int row = l.weight_row(next.out, half);
-          codes[half] = reinterpret_cast<const uint4*>(l.weight.codes + row * l.weight.stride) +
-                        (begin + l.lane_first) / per_piece;
-          scales[half] = row * l.weight.scale.stride;
+          const unsigned row = l.weight_row(next.out, half, l.p.out_features);
+          codes[half] = row * l.weight.row_pieces + static_cast<unsigned>(begin + l.lane_first) / per_piece;
+          scales[half] = static_cast<int>(row) * l.weight.scale.stride;
         }
       }
     };
 
     __device__ void load(const Next& next) {
-      const Source source(*this, next);
+      out = next.out;
 #pragma unroll
-      for (int k = 0; k < flight; ++k) {
-        codes[k][0] = codes[k][1] = uint4{}, scales[k][0] = scales[k][1] = 0;
-        load(k, source);
-      }
+      for (int k = 0; k < flight; ++k) codes[k][0] = codes[k][1] = uint4{}, scales[k][0] = scales[k][1] = 0;
+      replace(next, Source(*this, next));
+    }
+    __device__ void replace(const Next& next, const Source& source) {
+      if (!next.wanted) return;
+#pragma unroll
+      for (int k = 0; k < flight; ++k) load(k, source);
     }
     /// Behind the rows' ends, where inputs are zeros, what was there before stays.
-    __device__ void load(int k, const Source& from) {
-      const int begin = from.begin + k * stride, at = begin + lane_first;
+    __device__ void load(int k, const Source& source) {
+      const int begin = source.begin + k * stride, at = begin + lane_first;
       const bool small = general && weight.small_groups;
       const int group = weight.group_of(static_cast<unsigned>(small ? at : begin) / per_piece);
-      const bool reads = from.wanted && at < p.in_features;
-      const bool scaled = small ? reads : from.wanted && begin < p.in_features && has_columns();
+      const bool reads = at < p.in_features;
+      const bool scaled = small ? reads : begin < p.in_features && has_columns();
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        if (reads) codes[k][half] = __ldcs(from.codes[half] + k * (stride / per_piece));
-        if (scaled) scales[k][half] = weight.scale.template load<general>(from.scales[half] + group);
+        if (reads) codes[k][half] = load_weight(weight.codes, source.codes[half] + k * (stride / per_piece));
+        if (scaled) scales[k][half] = weight.scale.template load<general>(source.scales[half] + group);
       }
     }
 
@@ -227,22 +149,27 @@ struct CodeWeight {
       for (auto& tile : sums) tile[0] = tile[1] = tile[2] = tile[3] = 0.0f;
     }
 
+    /// As in DenseWeight.
     template <class Reader>
-    __device__ void multiply(const Reader& x, int out, int begin, const Next& next) {
+    __device__ void multiply(const Reader& x, int begin, const Next& next) {
       const Source source(*this, next);
+      const int first = begin + warp_first;
+      if (first >= p.in_features) {
+        replace(next, source);
+      } else {
 #pragma unroll
-      for (int k = 0; k < flight; ++k) {
-        const int at = begin + k * stride + warp_first;
-        if (at < p.in_features) {
-          if (!general || !weight.small_groups) {
-            add_group<false>(x, out, at, codes[k], scales[k], 0);
-          } else {
-#pragma unroll 1
-            for (int part = 0; part < 4; ++part) add_group<true>(x, out, at, codes[k], scales[k], part);
-          }
+        for (int k = 0; k < flight; ++k) {
+          if (k == 0 || first + k * stride < p.in_features) add(x.memory, first + k * stride, k);
+          if (next.wanted) load(k, source);
         }
-        load(k, source);
       }
+      out = next.out;
+    }
+    /// The products of pieces k, which begin at `begin`.
+    __device__ void add(const char* inputs, int begin, int k) {
+      if (!general || !weight.small_groups) return add_group<false>(inputs, begin, codes[k], scales[k], 0);
+#pragma unroll 1
+      for (int part = 0; part < 4; ++part) add_group<true>(inputs, begin, codes[k], scales[k], part);
     }
 
     /// (word & 0xf0f0f0f0) ^ 0x80808080 in one instruction.
@@ -254,8 +181,8 @@ struct CodeWeight {
 
     /// Adds the products of the warp's pieces, which begin at `begin`: of all of them, which are of one
     /// group, or, if others are masked, of number `part` of each four.
-    template <bool masked, class Reader>
-    __device__ void add_group(const Reader& x, int out, int begin, const uint4 (&of_rows)[2],
+    template <bool masked>
+    __device__ void add_group(const char* inputs, int begin, const uint4 (&of_rows)[2],
                               const std::uint32_t (&of_scales)[2], int part) {
       const std::uint32_t words[4][2] = {{of_rows[0].x, of_rows[1].x},
                                          {of_rows[0].y, of_rows[1].y},
@@ -280,9 +207,7 @@ struct CodeWeight {
         }
 #pragma unroll
         for (int t = 0; t < tiles; ++t) {
-          const int row = min(2 * t + lane / 16, p.rows - 1), digit = min(lane / 4 % 4, digits - 1);
-          const auto* const from = Columns::column(x.memory, p.in_features, row, digit) + begin + lane_first;
-          uint2 b = *reinterpret_cast<const uint2*>(from + j / (bits / 4) * 8);
+          uint2 b = *reinterpret_cast<const uint2*>(inputs + digit_begin[t] + begin + j / (bits / 4) * 8);
           if (!counts) b = uint2{};
           mma_16832(products[t], a, b.x, b.y);
         }
@@ -294,37 +219,38 @@ struct CodeWeight {
         if constexpr (masked) loaded = __shfl_sync(0xffffffffu, loaded, lane / 4 * 4 + part);
         factors[half] = weight.scale.template value<general>(loaded);
       }
+      const int block = static_cast<int>(static_cast<unsigned>(begin) / staged_block);
 #pragma unroll
       for (int t = 0; t < tiles; ++t) {
-        const int row = min(2 * t + lane % 4 / 2, p.rows - 1);
-        const float of_row = Columns::scales(x.memory, p.rows, p.in_features,
-                                             row)[static_cast<unsigned>(begin) / Columns::block];
+        const float of_row = reinterpret_cast<const float*>(inputs + scales_begin[t])[block];
 #pragma unroll
         for (int i = 0; i < 4; ++i)
           sums[t][i] = fmaf(static_cast<float>(products[t][i]), of_row * factors[i / 2], sums[t][i]);
       }
-      if (general && weight.shift.data) add_shifts<masked>(x, out, begin, part, factors);
+      if (general && weight.shift.data) add_shifts<masked>(inputs, begin, part, factors);
     }
 
-    /// What the sum of a row's digit stands for.
-    __device__ static float place(int digit) {
-      const float value = digit == 0 ? 65536.0f : digit == 1 ? 256.0f : digit == 2 ? 1.0f : 0.0f;
+    /// What a sum of the lane stands for; its first digit is the first or the third of a row.
+    __device__ float place(int digit) const {
+      const float value = lane % 2 == 0 ? (digit == 0 ? 65536.0f : 256.0f) : (digit == 0 ? 1.0f : 0.0f);
       return bits == 4 ? value / 16 : value;
     }
 
     /// Where zero is not the middle code: what it is off, times the sums of the inputs.
-    template <bool masked, class Reader>
-    __device__ void add_shifts(const Reader& x, int out, int begin, int part, const float (&scales)[2]) {
+    template <bool masked>
+    __device__ void add_shifts(const char* inputs, int begin, int part, const float (&scales)[2]) {
       if (lane % 2 != 0) return;  // first digits are even lanes'
-      const int group = weight.group_of(static_cast<unsigned>(begin) / per_piece + part);
+      const int piece = begin / per_piece, group = weight.group_of(static_cast<unsigned>(piece + part));
 #pragma unroll
       for (int t = 0; t < tiles; ++t) {
-        const int row = min(2 * t + lane % 4 / 2, p.rows - 1);
-        const float* const totals = Columns::totals(x.memory, p.rows, p.in_features, row) + begin / per_piece;
+        const int row = min(sum_row(t), p.rows - 1);
+        const auto* const totals =
+            reinterpret_cast<const float*>(inputs + Columns::totals_begin(p.in_features, row)) + piece;
         const float total = masked ? totals[part] : (totals[0] + totals[1]) + (totals[2] + totals[3]);
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int at = weight_row(out, half) * weight.shift.stride + group;
+          const auto row = static_cast<int>(this->weight_row(out, half, p.out_features));
+          const int at = row * weight.shift.stride + group;
           const float shift = weight.shift.template value<true>(weight.shift.template load<true>(at));
           const float offset = fmaf(scales[half], middle_code(bits), shift);
           sums[t][2 * half] = fmaf(offset / place(0), total, sums[t][2 * half]);
@@ -332,33 +258,18 @@ struct CodeWeight {
       }
     }
 
-    /// A lane stores outputs i group_lanes behind one another, outputs of a row side by side.
-    __device__ int index(int i) const { return i * group_lanes + warp % group_warps * 32 + lane; }
-    __device__ int out_of(int i) const { return index(i) % group_outs; }
-    __device__ int row_of(int i) const { return index(i) / group_outs; }
-    __device__ bool stores_it(int i) const { return index(i) < group_outs * rows; }
     __device__ void add_over_group(int turn) {
-      __shared__ float memory[2][block_warps][columns][group_outs];
+      this->meet(turn, [&](auto& of_warp) {
 #pragma unroll
-      for (int t = 0; t < tiles; ++t) {
+        for (int t = 0; t < tiles; ++t) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int column = 8 * t + lane % 4 * 2 + i % 2;
-          if (column >= columns) continue;
-          memory[turn][warp][column][lane / 4 + i / 2 * 8] = sums[t][i] * place(column % 4);
+          for (int half = 0; half < 2; ++half) {
+            float sum = sums[t][2 * half] * place(0) + sums[t][2 * half + 1] * place(1);
+            sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+            if (lane % 2 == 0 && sum_row(t) < rows) of_warp[sum_row(t)][lane / 4 + 8 * half] = sum;
+          }
         }
-      }
-      __syncthreads();
-      of_group = memory[turn] + warp / group_warps * group_warps;
-    }
-    __device__ float value(int i) const {
-      float sum = 0.0f;
-#pragma unroll
-      for (int w = 0; w < group_warps; ++w) {
-#pragma unroll
-        for (int d = 0; d < digits; ++d) sum += of_group[w][row_of(i) * row_columns + d][out_of(i)];
-      }
-      return sum;
+      });
     }
   };
 };
@@ -368,35 +279,26 @@ inline int bits_of(const QuantizedLinearArgs& args) {
 }
 
 /// Bytes of shared memory for the rows, at most.
-inline constexpr std::int64_t staged_bytes = 96 << 10;
-
-inline std::int64_t staged_bytes_of(int bits, std::int64_t rows, std::int64_t in_features) {
-  return bits == 8 ? DigitColumns<float, 8>::bytes(rows, in_features)
-                   : DigitColumns<float, 4>::bytes(rows, in_features);
-}
+inline constexpr int staged_bytes = 96 << 10;
 
 inline const char* why_not(Device device, const QuantizedLinearArgs& args) {
-  if (device.type != DeviceType::cuda) return "it runs on CUDA devices only";
+  const int bits = bits_of(args), piece = 128 / bits;
+  if (const char* const reason = why_not(device, args, piece, args.x.dtype())) return reason;
   const LinearShape shape = linear_shape(args);
-  if (shape.rows > max_rows) return "many rows: bound by arithmetic";
-  const int bits = bits_of(args);
-  if (shape.in_features > staged_bytes || staged_bytes_of(bits, shape.rows, shape.in_features) > staged_bytes)
-    return "x does not fit in shared memory";
-  if (shape.in_features % (128 / bits) != 0 || !is_aligned(args.x, shape.rows > 1 ? shape.ldx : 0) ||
-      !is_aligned(args.weight, shape.ldw))
-    return "rows of x or weight are not aligned to 16 bytes";
   const std::int64_t group_size = shape.in_features / args.weight_scale.extent(1);
-  if (group_size % (128 / bits) != 0) return "groups are small";
-  if (args.bias && (args.bias.stride(0) != 1 ||
-                    (args.bias.dtype() != DType::float32 && args.bias.dtype() != args.x.dtype())))
-    return "bias is neither dense float32 nor dense and of x's dtype";
-  constexpr std::int64_t limit = std::int64_t{1} << 30;
+  if (group_size % piece != 0) return "groups are small";
   const auto elements = [&](const Tensor& groups) {
     return groups ? shape.out_features * groups.stride(0) : 0;
   };
-  if (shape.out_features >= limit || elements(args.weight_scale) >= limit ||
-      elements(args.weight_shift) >= limit)
+  if (std::max(elements(args.weight_scale), elements(args.weight_shift)) >= std::int64_t{1} << 30)
     return "an extent is beyond 30 bits";
+  const auto bytes = [&]<class Columns>(std::type_identity<Columns>) {
+    return Columns::bytes(static_cast<int>(shape.rows), static_cast<int>(shape.in_features));
+  };
+  if (shape.in_features > staged_bytes ||
+      (bits == 8 ? bytes(std::type_identity<DigitColumns<float, 8>>{})
+                 : bytes(std::type_identity<DigitColumns<float, 4>>{})) > staged_bytes)
+    return "x does not fit in shared memory";
   return nullptr;
 }
 
@@ -409,8 +311,8 @@ void with_code_weight(const QuantizedLinearArgs& args, const F& f) {
     using Weight = CodeWeight<T, bits, general>;
     const std::int64_t group_size = shape.in_features / args.weight_scale.extent(1);
     const auto pieces = static_cast<std::uint32_t>(group_size / Weight::per_piece);
-    f(Weight{args.weight.data<std::uint8_t>(), shape.ldw, Groups(args.weight_scale),
-             Groups(args.weight_shift), ((1u << 31) + pieces - 1) / pieces,
+    f(Weight{args.weight.data<std::uint8_t>(), static_cast<unsigned>(shape.ldw / 16),
+             Groups(args.weight_scale), Groups(args.weight_shift), ((1u << 31) + pieces - 1) / pieces,
              group_size != shape.in_features && group_size % Weight::warp_features != 0});
   };
   const auto call_with_bits = [&]<int bits>(std::integer_sequence<int, bits> of_code) {
@@ -431,11 +333,11 @@ template <class T, class Output>
 void run_quantized(const char* name, ExecContext& exec, const QuantizedLinearArgs& args,
                    const Output& output) {
   with_code_weight<T>(args, [&]<class Weight>(const Weight& weight) {
-    using Input = StagedInput<T, typename Weight::Columns>;
     const Product<T> product = make_product<T>(args);
+    using Input = StagedInput<T, typename Weight::Columns>;
     const Input input{{weight.shift.data != nullptr}, args.x.raw(), nullptr, 0.0f, false};
     launch(name, exec, product, weight, input, output,
-           static_cast<int>(Input::shared_bytes(product.rows, product.in_features)));
+           Input::shared_bytes(product.rows, product.in_features));
   });
 }
 

@@ -2,8 +2,7 @@
 // instructions.
 #pragma once
 
-#include "backends/cuda/gemv.cuh"
-#include "backends/cuda/tensor_core.cuh"
+#include "backends/cuda/gemv_tiles.cuh"
 
 namespace ophis::cuda::gemv {
 
@@ -11,7 +10,6 @@ namespace ophis::cuda::gemv {
 template <class T>
 struct DenseWeight {
   using Capacities = std::integer_sequence<int, 1, 2, 4, max_rows>;  // of rows, that kernels are made for
-  using NormCapacities = std::integer_sequence<int, 1, 2, 4>;        // and with a norm
   static constexpr int blocks_abreast = 2;                           // on a multiprocessor
   template <int rows>
   static constexpr int in_flight = 5;  // pieces of a row, for a lane
@@ -20,7 +18,12 @@ struct DenseWeight {
   static constexpr int warp_features = 32 * piece<T>;  // that a warp reads at once of a row
 
   const T* values;
-  std::int64_t ld;
+  unsigned row_pieces;  // from row to row
+
+  __device__ Piece<T> load(unsigned at) const {
+    const uint4 v = load_weight(values, at);
+    return {v.x, v.y, v.z, v.w};
+  }
 
   /// What a lane holds of the weight, and its sums.
   template <int rows, int group_warps>
@@ -40,19 +43,35 @@ struct DenseWeight {
 
     __device__ Lane(const Product<T>& p, const DenseWeight& weight) : p(p), weight(weight) {}
 
-    /// Pieces k of the rows of the group's outputs; zeros behind the rows' ends.
-    __device__ void load(int k, const Next& next) {
-      const int at = next.begin + k * stride + first;
-#pragma unroll
-      for (int o = 0; o < group_outs; ++o) {
-        const T* const row = weight.values + min(next.out + o, p.out_features - 1) * weight.ld;
-        pieces[o][k] = at < p.in_features ? load_weight(row + at) : Piece<T>{};
-      }
-    }
+    template <class Reader>
+    __device__ void aim(const Reader&) {}
 
-    __device__ void load(const Next& next) {
+    /// The lane's pieces that are loaded next.
+    struct Source {
+      unsigned from[group_outs];
+      int begin;
+
+      __device__ Source(const Lane& l, const Next& next) : begin(next.begin + l.first) {
 #pragma unroll
-      for (int k = 0; k < flight; ++k) load(k, next);
+        for (int o = 0; o < group_outs; ++o) {
+          const auto row = static_cast<unsigned>(min(next.out + o, l.p.out_features - 1));
+          from[o] = row * l.weight.row_pieces + static_cast<unsigned>(begin) / piece<T>;
+        }
+      }
+    };
+
+    /// Pieces k of the rows of the group's outputs; zeros behind the rows' ends.
+    __device__ void load(int k, const Source& source) {
+      const bool inside = source.begin + k * stride < p.in_features;
+#pragma unroll
+      for (int o = 0; o < group_outs; ++o)
+        pieces[o][k] = inside ? weight.load(source.from[o] + k * (stride / piece<T>)) : Piece<T>{};
+    }
+    __device__ void load(const Next& next) { replace(next, Source(*this, next)); }
+    __device__ void replace(const Next& next, const Source& source) {
+      if (!next.wanted) return;
+#pragma unroll
+      for (int k = 0; k < flight; ++k) load(k, source);
     }
 
     __device__ void clear() {
@@ -60,22 +79,25 @@ struct DenseWeight {
       for (int i = 0; i < products; ++i) sums[i] = 0.0f;
     }
     /// Adds the products of all pieces, which begin at `begin`, and replaces them as they are used, if more
-    /// is wanted.
+    /// is wanted. A warp that has a piece multiplies its first one without a condition: only so does the
+    /// compiler know that all have arrived, and later ones do not wait for those that replace the first.
     template <class Reader>
-    __device__ void multiply(const Reader& x, int, int begin, const Next& next) {
+    __device__ void multiply(const Reader& x, int begin, const Next& next) {
+      const Source source(*this, next);
 #pragma unroll
       for (int r = 0; r < rows; ++r) {
-        const int row = min(r, p.rows - 1);
+        const int row_begin = x.row_begin(min(r, p.rows - 1));
         Piece<T> of_row[flight];
 #pragma unroll
         for (int k = 0; k < flight; ++k) {
           const int at = begin + first + k * stride;
-          of_row[k] = at < p.in_features ? x.piece(row, at) : Piece<T>{};
+          of_row[k] = at < p.in_features ? x.piece(row_begin, at) : Piece<T>{};
         }
+        if (r == 0 && begin + warp_first >= p.in_features) return replace(next, source);
 #pragma unroll
         for (int k = 0; k < flight; ++k) {
-          if (begin + warp_first + k * stride < p.in_features) add(r, of_row[k], k);
-          if (r == rows - 1 && next.wanted) load(k, next);
+          if (k == 0 || begin + warp_first + k * stride < p.in_features) add(r, of_row[k], k);
+          if (r == rows - 1 && next.wanted) load(k, source);
         }
       }
     }
@@ -129,48 +151,55 @@ struct DenseWeight {
 template <class T>
 struct TileWeight {
   using Capacities = std::integer_sequence<int, max_rows>;
-  using NormCapacities = Capacities;
   static constexpr int blocks_abreast = 2;
   template <int rows>
   static constexpr int in_flight = 3;  // times what a warp reads at once
   static constexpr int min_group_warps = 4;
-  static constexpr int group_outs = 16;
+  static constexpr int group_outs = mma_outs;
   static constexpr int piece_features = 4 * piece<T>;  // of a row, by four lanes
   static constexpr int pieces_abreast = 2;
   static constexpr int warp_features = pieces_abreast * piece_features;  // that a warp reads at once of a row
 
   const T* values;
-  std::int64_t ld;
+  unsigned row_pieces;  // from row to row
+
+  __device__ Piece<T> load(unsigned at) const {
+    const uint4 v = load_weight(values, at);
+    return {v.x, v.y, v.z, v.w};
+  }
 
   /// What a lane holds of the weight, and its sums.
   template <int rows, int group_warps>
-  struct Lane {
+  struct Lane : TileLane<rows, group_warps> {
+    using TileLane<rows, group_warps>::warp, TileLane<rows, group_warps>::lane;
     static constexpr int stride = group_warps * warp_features;
     static constexpr int flight = in_flight<rows>;
-    static constexpr int stores = 1;  // outputs that a lane stores
-    static_assert(group_outs * rows <= 32 * group_warps);
 
     const Product<T>& p;
     const TileWeight& weight;
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int warp_first = warp % group_warps * warp_features, lane_first = lane % 4 * piece<T>;
+    int row_begin;                               // of the input
     Piece<T> pieces[flight][pieces_abreast][2];  // of outputs lane / 4 and 8 behind it
     float sums[2][4];
-    const float (*of_group)[rows][group_outs];
 
     __device__ Lane(const Product<T>& p, const TileWeight& weight) : p(p), weight(weight) {}
 
-    /// Where the lane's parts of two rows are.
+    template <class Reader>
+    __device__ void aim(const Reader& x) {
+      row_begin = x.row_begin(min(lane / 4, p.rows - 1));
+      compute_now(row_begin);
+    }
+
+    /// The lane's parts of two rows that are loaded next.
     struct Source {
-      const T* from[2];
+      unsigned from[2];
       int begin;
 
       __device__ Source(const Lane& l, const Next& next) : begin(next.begin + l.warp_first + l.lane_first) {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int row = min(next.out + l.lane / 4 + 8 * half, l.p.out_features - 1);
-          from[half] = l.weight.values + row * l.weight.ld + begin;
-        }
+        for (int half = 0; half < 2; ++half)
+          from[half] = l.weight_row(next.out, half, l.p.out_features) * l.weight.row_pieces +
+                       static_cast<unsigned>(begin) / piece<T>;
       }
     };
 
@@ -179,10 +208,10 @@ struct TileWeight {
 #pragma unroll
       for (int i = 0; i < pieces_abreast; ++i) {
         const int at = k * stride + i * piece_features;
+        const bool inside = source.begin + at < p.in_features;
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-          pieces[k][i][half] =
-              source.begin + at < p.in_features ? load_weight(source.from[half] + at) : Piece<T>{};
+          pieces[k][i][half] = inside ? weight.load(source.from[half] + at / piece<T>) : Piece<T>{};
       }
     }
     __device__ void load(const Next& next) {
@@ -196,19 +225,19 @@ struct TileWeight {
       for (auto& sum : sums) sum[0] = sum[1] = sum[2] = sum[3] = 0.0f;
     }
     /// Adds the products of all pieces, which begin at `begin`, and replaces them as they are used, if more
-    /// is wanted.
+    /// is wanted. A warp that has a piece multiplies its first one without a condition: only so does the
+    /// compiler know that all have arrived, and later ones do not wait for those that replace the first.
     template <class Reader>
-    __device__ void multiply(const Reader& x, int, int begin, const Next& next) {
+    __device__ void multiply(const Reader& x, int begin, const Next& next) {
       const Source source(*this, next);
-      const int row = min(lane / 4, p.rows - 1), first = begin + warp_first;
+      const int first = begin + warp_first;
       Piece<T> inputs[flight][pieces_abreast];
 #pragma unroll
       for (int k = 0; k < flight; ++k) {
+        if (first + k * stride >= p.in_features) continue;
 #pragma unroll
-        for (int i = 0; i < pieces_abreast; ++i) {
-          const int at = first + k * stride + i * piece_features + lane_first;
-          inputs[k][i] = at < p.in_features ? x.piece(row, at) : Piece<T>{};
-        }
+        for (int i = 0; i < pieces_abreast; ++i)
+          inputs[k][i] = x.piece(row_begin, first + lane_first + k * stride + i * piece_features);
       }
 #pragma unroll
       for (int k = 0; k < flight; ++k) {
@@ -229,27 +258,14 @@ struct TileWeight {
       }
     }
 
-    __device__ int index() const { return warp % group_warps * 32 + lane; }
-    __device__ int out_of(int) const { return index() % group_outs; }
-    __device__ int row_of(int) const { return index() / group_outs; }
-    __device__ bool stores_it(int) const { return index() < group_outs * rows; }
-    /// Brings together what the warps of the group have. Calls in a row give `turn` 0 and 1 in turn.
     __device__ void add_over_group(int turn) {
-      __shared__ float memory[2][block_warps][rows][group_outs];
+      this->meet(turn, [&](auto& of_warp) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = lane % 4 * 2 + i % 2;
-        if (row < p.rows) memory[turn][warp][row][lane / 4 + i / 2 * 8] = sums[0][i] + sums[1][i];
-      }
-      __syncthreads();
-      of_group = memory[turn] + warp / group_warps * group_warps;
-    }
-    /// The sum that the lane stores.
-    __device__ float value(int) const {
-      float sum = 0.0f;
-#pragma unroll
-      for (int w = 0; w < group_warps; ++w) sum += of_group[w][row_of(0)][out_of(0)];
-      return sum;
+        for (int i = 0; i < 4; ++i) {
+          const int row = lane % 4 * 2 + i % 2;
+          if (row < p.rows) of_warp[row][lane / 4 + i / 2 * 8] = sums[0][i] + sums[1][i];
+        }
+      });
     }
   };
 };
@@ -265,15 +281,30 @@ bool prefers_tiles(const LinearShape& shape, int multiprocessors) {
          (shape.rows > 2 || shape.in_features <= held);
 }
 
+inline const char* why_not(Device device, const LinearArgs& args) {
+  const DType dtype = args.weight.dtype();
+  const auto size = static_cast<std::int64_t>(size_of(dtype));
+  return why_not(device, args, 16 / size, dtype);
+}
+
 /// Calls f with the weight.
 template <class T, class F>
 void with_dense_weight(Device device, const LinearArgs& args, const F& f) {
   const LinearShape shape = linear_shape(args);
+  const auto row_pieces = static_cast<unsigned>(shape.ldw / piece<T>);
   if constexpr (sizeof(T) == 2) {
     if (prefers_tiles<T>(shape, properties(device).multiprocessors))
-      return f(TileWeight<T>{args.weight.data<T>(), shape.ldw});
+      return f(TileWeight<T>{args.weight.data<T>(), row_pieces});
   }
-  f(DenseWeight<T>{args.weight.data<T>(), shape.ldw});
+  f(DenseWeight<T>{args.weight.data<T>(), row_pieces});
+}
+
+template <class T, class Output>
+void run_dense(const char* name, ExecContext& exec, const LinearArgs& args, const Output& output) {
+  with_dense_weight<T>(exec.device(), args, [&](const auto& weight) {
+    const Product<T> product = make_product<T>(args);
+    launch(name, exec, product, weight, PlainInput<T>{args.x.data<T>()}, output);
+  });
 }
 
 }  // namespace ophis::cuda::gemv

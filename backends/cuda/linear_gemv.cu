@@ -8,10 +8,7 @@ const char* why_not(Device device, const LinearArgs& args) { return cuda::gemv::
 
 void run(ExecContext& exec, const LinearArgs& args) {
   dispatch_compute_dtype(args.x.dtype(), [&]<class T>(std::type_identity<T>) {
-    cuda::gemv::with_dense_weight<T>(exec.device(), args, [&](const auto& weight) {
-      cuda::gemv::launch("linear: gemv", exec, cuda::gemv::make_product<T>(args), weight,
-                         cuda::gemv::PlainInput<T>{}, cuda::gemv::PlainOutput<T>{});
-    });
+    cuda::gemv::run_dense<T>("linear: gemv", exec, args, cuda::gemv::PlainOutput<T>{});
   });
 }
 

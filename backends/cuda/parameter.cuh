@@ -7,6 +7,16 @@
 
 namespace ophis::cuda {
 
+/// The value of an element of 16 bits, which are a word's lower half.
+__device__ inline float value_of_half(std::uint32_t bits, DType dtype) {
+  if (dtype == DType::bfloat16) return __uint_as_float(bits << 16);
+  return __half2float(__ushort_as_half(static_cast<std::uint16_t>(bits)));
+}
+/// The value of an element of any compute dtype.
+__device__ inline float value_of(std::uint32_t bits, DType dtype) {
+  return dtype == DType::float32 ? __uint_as_float(bits) : value_of_half(bits, dtype);
+}
+
 /// A parameter of up to two axes; 0 everywhere where it is not given.
 struct Parameter {
   const void* data;
@@ -28,11 +38,7 @@ struct Parameter {
     }
     return bits;
   }
-  __device__ float value(std::uint32_t bits) const {
-    if (dtype == DType::float32) return __uint_as_float(bits);
-    if (dtype == DType::bfloat16) return __uint_as_float(bits << 16);
-    return __half2float(__ushort_as_half(static_cast<std::uint16_t>(bits)));
-  }
+  __device__ float value(std::uint32_t bits) const { return value_of(bits, dtype); }
   __device__ float at(std::int64_t i, std::int64_t j = 0) const { return value(load(i, j)); }
   /// Asks for the cache line of an element along the first axis.
   __device__ void prefetch(std::int64_t i) const {

@@ -28,7 +28,7 @@ struct NormLinearArgs {
   Tensor weight_scale;              ///< (out, groups), as there, or none
   Tensor weight_shift;              ///< (out, groups), as there, or none
   Tensor bias;                      ///< (out) any compute dtype, or none
-  bool weight_is_constant = false;  ///< as in LinearArgs, of norm_weight, too
+  bool weight_is_constant = false;  ///< as in LinearArgs, of norm_weight and conv_weight, too
   bool accumulate = false;          ///< as in LinearArgs; not with a convolution
 
   Tensor
