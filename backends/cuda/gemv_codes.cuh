@@ -72,15 +72,14 @@ struct CodeWeight {
     using TileLane<rows, group_warps>::warp, TileLane<rows, group_warps>::lane;
     static constexpr int stride = group_warps * warp_features;
     static constexpr int flight = in_flight<rows>;
-    static constexpr int row_columns =
-        4;  // of a product: the digits of two rows, of which the fourth is not used
+    static constexpr int row_columns = digits + 1;  // of a product; the last is not used
     static constexpr int tiles = (rows * row_columns + 7) / 8;
 
     const Product<T>& p;
     const CodeWeight& weight;
     const int warp_first = warp % group_warps * warp_features, lane_first = lane % 4 * per_piece;
-    int digit_begin[tiles],
-        scales_begin[tiles];  // in the inputs, what the lane reads and what its sums are of
+    int digit_begin[tiles];   // of the inputs that the lane reads
+    int scales_begin[tiles];  // of those that its sums are of
     uint4 codes[flight][2];   // of outputs lane / 4 and 8 behind it
     std::uint32_t scales[flight][2];
     int out;  // the tile's first
@@ -278,8 +277,11 @@ inline int bits_of(const QuantizedLinearArgs& args) {
   return code_bits(args.x.extent(-1), args.weight.extent(1));
 }
 
-/// Bytes of shared memory for the rows, at most.
-inline constexpr int staged_bytes = 96 << 10;
+/// Bytes of shared memory for the rows, at most, so that two blocks share a multiprocessor of compute
+/// capability 9.0; others have less, of which the kernels need some besides.
+inline std::int64_t most_staged_bytes(Device device) {
+  return std::min(96 << 10, properties(device).shared_memory_per_block - (12 << 10));
+}
 
 inline const char* why_not(Device device, const QuantizedLinearArgs& args) {
   const int bits = bits_of(args), piece = 128 / bits;
@@ -292,12 +294,10 @@ inline const char* why_not(Device device, const QuantizedLinearArgs& args) {
   };
   if (std::max(elements(args.weight_scale), elements(args.weight_shift)) >= std::int64_t{1} << 30)
     return "an extent is beyond 30 bits";
-  const auto bytes = [&]<class Columns>(std::type_identity<Columns>) {
-    return Columns::bytes(static_cast<int>(shape.rows), static_cast<int>(shape.in_features));
-  };
-  if (shape.in_features > staged_bytes ||
-      (bits == 8 ? bytes(std::type_identity<DigitColumns<float, 8>>{})
-                 : bytes(std::type_identity<DigitColumns<float, 4>>{})) > staged_bytes)
+  const std::int64_t most = most_staged_bytes(device);
+  const int rows = static_cast<int>(shape.rows), in_features = static_cast<int>(shape.in_features);
+  if (in_features > most || (bits == 8 ? DigitColumns<float, 8>::bytes(rows, in_features)
+                                       : DigitColumns<float, 4>::bytes(rows, in_features)) > most)
     return "x does not fit in shared memory";
   return nullptr;
 }
