@@ -3,8 +3,7 @@
 // not depend on how the work is cut.
 #include "backends/cuda/argmax_cuda.hpp"
 
-#include <cooperative_groups.h>
-
+#include "backends/cuda/cluster.cuh"
 #include "backends/cuda/device_functions.cuh"
 #include "backends/cuda/launch.cuh"
 
@@ -37,20 +36,18 @@ __device__ Best best_of_warp(Best best) {
 }
 
 /// The best of all threads of a cluster, in the first warp of its first block.
-__device__ Best best_of_cluster(Best best, unsigned blocks) {
+__device__ Best best_of_cluster(Best best, const cuda::Cluster& cluster) {
   __shared__ Best of_warps[threads / 32], of_blocks[most_blocks];
   best = best_of_warp(best);
   if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = best;
   __syncthreads();
   if (threadIdx.x < 32) best = best_of_warp(of_warps[threadIdx.x]);
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  if (blocks > 1) {
-    const auto cluster = cooperative_groups::this_cluster();
-    if (threadIdx.x == 0) cluster.map_shared_rank(of_blocks, 0)[cluster.block_rank()] = best;
+  if (cluster.blocks() > 1) {
+    cluster.wait();
+    if (threadIdx.x == 0) *cluster.of_block(&of_blocks[cluster.block()], 0) = best;
     cluster.sync();
-    if (threadIdx.x < 32) best = best_of_warp(of_blocks[threadIdx.x % blocks]);
+    if (threadIdx.x < 32) best = best_of_warp(of_blocks[threadIdx.x % cluster.blocks()]);
   }
-#endif
   return best;
 }
 
@@ -60,6 +57,8 @@ __global__ void __launch_bounds__(threads)
     find(const T* x, std::int64_t* out, std::int64_t length, std::int64_t row_stride, std::int64_t out_stride,
          unsigned blocks) {
   const unsigned of_row = blockIdx.x / blocks, part = blockIdx.x % blocks;
+  const cuda::Cluster cluster(blocks, part);
+  cluster.arrive();
   const T* const row = x + of_row * row_stride;
   cuda::wait_for_previous_kernel();
   Best best{-INFINITY, length};
@@ -68,7 +67,7 @@ __global__ void __launch_bounds__(threads)
     const Best here{cuda::to_float(row[i]), i};
     if (precedes(here, best)) best = here;
   }
-  best = best_of_cluster(best, blocks);
+  best = best_of_cluster(best, cluster);
   if (part == 0 && threadIdx.x == 0) out[of_row * out_stride] = best.position;
 }
 

@@ -166,9 +166,13 @@ struct CodeWeight {
     }
     /// The products of pieces k, which begin at `begin`.
     __device__ void add(const char* inputs, int begin, int k) {
-      if (!general || !weight.small_groups) return add_group<false>(inputs, begin, codes[k], scales[k], 0);
+      if (general && weight.small_groups) {
 #pragma unroll 1
-      for (int part = 0; part < 4; ++part) add_group<true>(inputs, begin, codes[k], scales[k], part);
+        for (int part = 0; part < 4 && begin + part * per_piece < p.in_features; ++part)
+          add_group<true>(inputs, begin, codes[k], scales[k], part);
+      } else {
+        add_group<false>(inputs, begin, codes[k], scales[k], 0);
+      }
     }
 
     /// (word & 0xf0f0f0f0) ^ 0x80808080 in one instruction.

@@ -4,17 +4,17 @@
 #include <bit>
 #include <cstdint>
 
-#include "ophis/core/kokkos.hpp"
+#include "ophis/core/macros.hpp"
 
 namespace ophis {
 
 /// Integers of the same order as floats; NaN above all.
-KOKKOS_INLINE_FUNCTION std::uint32_t ordered(float x) {
+OPHIS_INLINE_FUNCTION std::uint32_t ordered(float x) {
   if (x != x) return 0xffffffffu;
   const auto bits = std::bit_cast<std::uint32_t>(x + 0.0f);  // -0 is 0
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
-KOKKOS_INLINE_FUNCTION float float_of(std::uint32_t ordered) {
+OPHIS_INLINE_FUNCTION float float_of(std::uint32_t ordered) {
   return std::bit_cast<float>(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
 }
 

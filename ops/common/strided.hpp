@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 
-#include "ophis/core/kokkos.hpp"
+#include "ophis/core/macros.hpp"
 #include "ophis/core/tensor.hpp"
 #include "ops/common/dense.hpp"
 
@@ -22,11 +22,11 @@ class Strided {
     for (int i = 0; i < Rank; ++i) m_strides[i] = tensor.stride(i);
   }
 
-  KOKKOS_INLINE_FUNCTION explicit operator bool() const { return m_data != nullptr; }
-  KOKKOS_INLINE_FUNCTION std::int64_t stride(int axis) const { return m_strides[axis]; }
+  OPHIS_INLINE_FUNCTION explicit operator bool() const { return m_data != nullptr; }
+  OPHIS_INLINE_FUNCTION std::int64_t stride(int axis) const { return m_strides[axis]; }
   /// The element's address; indices not given are 0.
   template <class... Index>
-  KOKKOS_INLINE_FUNCTION T* at(Index... index) const {
+  OPHIS_INLINE_FUNCTION T* at(Index... index) const {
     static_assert(sizeof...(Index) <= Rank);
     const std::int64_t indices[] = {static_cast<std::int64_t>(index)...};
     T* address = m_data;
@@ -35,7 +35,7 @@ class Strided {
   }
   /// The element's value as a float.
   template <class... Index>
-  KOKKOS_INLINE_FUNCTION float operator()(Index... index) const {
+  OPHIS_INLINE_FUNCTION float operator()(Index... index) const {
     return static_cast<float>(*at(index...));
   }
 
