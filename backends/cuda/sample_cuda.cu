@@ -89,7 +89,7 @@ struct Tally {
   std::int64_t of_lane;
   int first;
 
-  __device__ std::int64_t count(int j) const { return __shfl_sync(all_lanes, of_lane, j); }
+  __device__ unsigned count(int j) const { return __shfl_sync(all_lanes, static_cast<unsigned>(of_lane), j); }
   __device__ std::int64_t mass(int j) const { return __shfl_sync(all_lanes, of_lane, first + j); }
   __device__ int reaching(std::int64_t target) const {
     const unsigned reached = __ballot_sync(all_lanes, of_lane >= target);

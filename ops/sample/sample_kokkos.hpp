@@ -15,7 +15,7 @@ struct Tally {
   std::uint32_t counts[fan] = {};
   std::int64_t masses[weighted ? fan : 1] = {};
 
-  KOKKOS_INLINE_FUNCTION std::int64_t count(int i) const { return counts[i]; }
+  KOKKOS_INLINE_FUNCTION std::uint32_t count(int i) const { return counts[i]; }
   KOKKOS_INLINE_FUNCTION std::int64_t mass(int i) const {
     if constexpr (weighted) return masses[i];
     return counts[i];
@@ -49,8 +49,8 @@ struct Row {
   /// Tokens that one thread looks at together: on a GPU neighbouring threads read neighbouring memory, on the
   /// CPU the loops are worth vectorising.
   static constexpr int chunk = W == 1 ? 4 : 64;
-  /// Thresholds a pass: a GPU waits for the pass, a CPU works on each threshold.
-  static constexpr int fan = W == 1 ? 7 : 1;
+  /// Thresholds a pass: a GPU waits for the pass, and can keep no more in registers; a CPU works on each.
+  static constexpr int fan = W == 1 ? 5 : 1;
 
   const Team& team;
   float* x;

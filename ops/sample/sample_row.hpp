@@ -120,7 +120,8 @@ OPHIS_INLINE_FUNCTION Cut select(const Row& row, const Cut& kept, float largest,
                                  std::int64_t total, std::int64_t target) {
   // At or above `low` there is enough, at or above `high` there is not.
   std::uint32_t low = ordered(-infinity), high = ordered(largest) + 1;
-  std::int64_t low_count = row.vocab, high_count = 0, low_mass = total, high_mass = 0;
+  auto low_count = static_cast<std::uint32_t>(row.vocab), high_count = 0u;
+  std::int64_t low_mass = total, high_mass = 0;
   while (high - low > 1 && low_count - high_count > 1) {
     const Values values{low, high, reach, Row::fan};
     reach *= 64.0f;
