@@ -45,6 +45,7 @@ const Case cases[] = {
     {"vocab 1000, penalties", 8, 1000, 8, 0, false, true, false, true, {}},
     {"vocab 257, everything, many equals", 16, 257, 3, 0.5, true, true, true, true, {}},
     {"vocab 4097, equals", 4, 4097, 2, 1, true, true, false, false, {}},
+    {"vocab 9000, many rows", 70, 9000, 8, 0, true, true, false, false, {}},
     {"vocab 50280, all filters", 2, 50280, 12, 0, true, true, true, true, {}},
     {"no rows", 0, 9, 4, 0, true, true, true, true, {}},
 };
