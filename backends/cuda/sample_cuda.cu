@@ -230,6 +230,25 @@ struct Row {
     return {static_cast<std::int64_t>(exchange(of_lane, Sum())), weighted ? first_mass : 0};
   }
 
+  __device__ sample_row::Extremes extremes(const Cut& kept, std::uint32_t low, std::uint32_t high) const {
+    unsigned least = ~0u, greatest = 0;
+    for_each_four(float_of(low), [&](unsigned, std::int32_t token, const Four& values) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const unsigned key = ordered(values.lanes[i]);
+        if (key < low || key >= high || !kept.keeps(values.lanes[i], token + i)) continue;
+        least = std::min(least, key);
+        greatest = std::max(greatest, key);
+      }
+    });
+    const unsigned lane = threadIdx.x % Exchange::lanes;
+    least = __reduce_min_sync(all_lanes, least);
+    greatest = __reduce_max_sync(all_lanes, greatest);
+    const std::uint64_t found = exchange(lane == 0 ? ~least : greatest, Max());
+    return {~static_cast<unsigned>(__shfl_sync(all_lanes, found, 0)),
+            static_cast<unsigned>(__shfl_sync(all_lanes, found, 1))};
+  }
+
   __device__ std::uint64_t best_score(const Cut& kept, const Race& race) const {
     std::uint64_t best = 0;
     for_each_four(kept.value, [&](unsigned turn, std::int32_t token, const Four& values) {

@@ -150,6 +150,22 @@ struct Row {
         });
   }
 
+  KOKKOS_FUNCTION sample_row::Extremes extremes(const Cut& kept, std::uint32_t low,
+                                                std::uint32_t high) const {
+    const auto found = reduce_chunks<chunk, Kokkos::MinMax<std::uint32_t>>(
+        [&](std::int64_t begin, int count, Kokkos::MinMaxScalar<std::uint32_t>& partial) {
+          if (is_below(begin, float_of(low))) return;
+          for (int i = 0; i < count; ++i) {
+            const auto token = static_cast<std::int32_t>(begin + i);
+            const std::uint32_t key = ordered(x[token]);
+            if (key < low || key >= high || !kept.keeps(x[token], token)) continue;
+            partial.min_val = Kokkos::min(partial.min_val, key);
+            partial.max_val = Kokkos::max(partial.max_val, key);
+          }
+        });
+    return {found.min_val, found.max_val};
+  }
+
   KOKKOS_FUNCTION std::uint64_t best_score(const Cut& kept, const Race& race) const {
     return reduce_chunks<chunk, Kokkos::Max<std::uint64_t>>(
         [&](std::int64_t begin, int count, std::uint64_t& best) {

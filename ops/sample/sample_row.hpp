@@ -7,14 +7,19 @@
 //
 // A Row is the holder's view of the row: its logits behind the penalties, and their probabilities. All
 // threads of the row call these functions together and get the same from them. It has
-//   fan, vocab                             thresholds a pass, and tokens of the row
+//   fan, vocab
+//     Thresholds a pass, and tokens of the row.
 //   set_probabilities(largest, temperature)
-//   mass(kept)                             of the tokens that a Cut keeps
-//   tally<weighted>(kept, values)          of those, for each of the Values: how many are at or above it and,
-//   if
-//                                          weighted, their mass
-//   tally_equals(kept, value, tokens)      of those of one value, for each of the Tokens: how many are up to
-//   it best_score(kept, race)                 the rank of the winner
+//   mass(kept)
+//     Of the tokens that a Cut keeps.
+//   tally<weighted>(kept, values)
+//     Of those, for each of the Values: how many are at or above it and, if weighted, their mass.
+//   tally_equals(kept, value, tokens)
+//     Of those of one value, for each of the Tokens: how many are up to it.
+//   extremes(kept, low, high)
+//     Of those whose values' order is in [low, high): the Extremes.
+//   best_score(kept, race)
+//     The rank of the winner.
 // A tally has count(j) and mass(j) of threshold j, and reaching(target): of how many thresholds the mass (not
 // weighted: the count) is at least that.
 #pragma once
@@ -97,6 +102,11 @@ struct Tokens {
   }
 };
 
+/// The least and the greatest of some values, by their order.
+struct Extremes {
+  std::uint32_t least, greatest;
+};
+
 /// The `wanted`-th lowest of the tokens with one value.
 template <class Row>
 OPHIS_INLINE_FUNCTION std::int32_t token_among_equals(const Row& row, const Cut& kept, float value,
@@ -125,6 +135,7 @@ OPHIS_INLINE_FUNCTION Cut select(const Row& row, const Cut& kept, float largest,
   while (high - low > 1 && low_count - high_count > 1) {
     const Values values{low, high, reach, Row::fan};
     reach *= 64.0f;
+    const std::uint32_t between = low_count - high_count;
     const auto tally = row.template tally<weighted>(kept, values);
     const int enough = tally.reaching(target);
     if (enough > 0) {
@@ -136,6 +147,11 @@ OPHIS_INLINE_FUNCTION Cut select(const Row& row, const Cut& kept, float largest,
       high = values.key(enough);
       high_count = tally.count(enough);
       high_mass = tally.mass(enough);
+    }
+    if (low_count - high_count == between) {  // they are close, or equal, as many of 16 bits are
+      const Extremes found = row.extremes(kept, low, high);
+      low = found.least;
+      high = found.greatest + 1;
     }
   }
   Cut cut{float_of(low), no_limit};
