@@ -77,11 +77,13 @@ def peer_ops_table(results: dict) -> str:
     rows = [
         [
             row["op"], row["shape"], row["dtype"], f"{row['ophis_us']:.1f}", f"{row['percent_of_copy']:.0f}",
+            f"{100 * row['equal_copy_us'] / row['ophis_us']:.0f}" if "equal_copy_us" in row else "",
             row["peer"], f"{row['peer_us']:.1f}", f"{row['ratio']:.2f}x",
         ]
         for row in results["peer_ops"]["results"]
     ]  # fmt: skip
-    return table(["op", "shape", "dtype", "us", "% of copy", "peer", "peer us", "faster"], rows)
+    header = ["op", "shape", "dtype", "us", "% of copy", "% of equal copy", "peer", "peer us", "faster"]
+    return table(header, rows)
 
 
 def llama_table(results: dict) -> str:

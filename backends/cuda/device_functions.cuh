@@ -61,8 +61,19 @@ inline constexpr float log2_e = 1.44269504088896341f;
 __device__ inline float sigmoid_fast(float x) { return __fdividef(1.0f, 1.0f + exp2_fast(-x * log2_e)); }
 __device__ inline float silu_fast(float x) { return x * sigmoid_fast(x); }
 
-/// log(1 + e^x), and x itself above 20 (torch's threshold).
-__device__ inline float softplus_fast(float x) { return x > 20.0f ? x : log1pf(exp2_fast(x * log2_e)); }
+/// log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|; log(1 + t) / t is a minimax fit (2e-7).
+__device__ inline float softplus_fast(float x) {
+  const float t = exp2_fast(-log2_e * fabsf(x));
+  float p = -8.539206348e-3f;
+  p = fmaf(p, t, 4.408962280e-2f);
+  p = fmaf(p, t, -0.1076816991f);
+  p = fmaf(p, t, 0.1774524003f);
+  p = fmaf(p, t, -0.2449546307f);
+  p = fmaf(p, t, 0.3327547908f);
+  p = fmaf(p, t, -0.4999740422f);
+  p = fmaf(p, t, 0.9999998212f);
+  return fmaf(p, t, fmaxf(x, 0.0f));
+}
 
 /// The sum of a value over the lanes of a warp, in every lane.
 __device__ inline float warp_sum(float value) {

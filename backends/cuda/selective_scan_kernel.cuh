@@ -124,20 +124,6 @@ __device__ inline float silu(float x) {
   return x * cuda::reciprocal_fast(1.0f + cuda::exp2_fast(-cuda::log2_e * x));
 }
 
-/// log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|; log(1 + t) / t is a minimax fit (2e-7).
-__device__ inline float softplus_fit(float x) {
-  const float t = cuda::exp2_fast(-cuda::log2_e * fabsf(x));
-  float p = -8.539206348e-3f;
-  p = fmaf(p, t, 4.408962280e-2f);
-  p = fmaf(p, t, -0.1076816991f);
-  p = fmaf(p, t, 0.1774524003f);
-  p = fmaf(p, t, -0.2449546307f);
-  p = fmaf(p, t, 0.3327547908f);
-  p = fmaf(p, t, -0.4999740422f);
-  p = fmaf(p, t, 0.9999998212f);
-  return fmaf(p, t, fmaxf(x, 0.0f));
-}
-
 /// The part of a sequence that a block works on.
 struct Span {
   std::int64_t sequence, batch, begin;
@@ -404,7 +390,7 @@ struct Scan {
     for (int i = 0; i < segment; ++i) steps[i] += bias;
     if (softplus) {
 #pragma unroll
-      for (int i = 0; i < segment; ++i) steps[i] = softplus_fit(steps[i]);
+      for (int i = 0; i < segment; ++i) steps[i] = cuda::softplus_fast(steps[i]);
     }
     if (positions < segment) {
 #pragma unroll

@@ -58,7 +58,7 @@ struct Scan : PanelScan<N, heads, with_outputs> {
     __device__ void advance() {
       if (++stage == Arch::stages) stage = 0, parity ^= 1;
       if (++step == scan.share.size()) return;
-      first = scan.share[step] != at + 1 || index + 1 == scan.plan.segment_chunks;
+      first = index + 1 == scan.plan.segment_chunks || !scan.share.continues(step);
       if (first) return find();
       ++at, ++index;
     }
@@ -414,7 +414,8 @@ struct Scan : PanelScan<N, heads, with_outputs> {
 
 template <class T, int N, int heads, class Arch, bool with_outputs>
 __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps * 32, 1)
-    scan_kernel(const __grid_constant__ Plan plan, const __grid_constant__ typename Arch::Maps maps) {
+    scan_kernel(const __grid_constant__ Plan plan, const __grid_constant__ typename Arch::Maps maps,
+                bool whole_units) {
   using Kernel = Scan<T, N, heads, Arch, with_outputs>;
   extern __shared__ __align__(1024) unsigned char dynamic[];
   auto& memory = *reinterpret_cast<typename Kernel::Memory*>(dynamic);
@@ -430,7 +431,7 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
   Kernel{{plan},
          Arch::maps(maps),
          memory,
-         Share(Kernel::units(plan), plan.segment_chunks, static_cast<int>(blockIdx.x),
+         Share(Kernel::units(plan), plan.segment_chunks, whole_units, static_cast<int>(blockIdx.x),
                static_cast<int>(gridDim.x))}
       .run();
 }
@@ -440,12 +441,12 @@ template <class T, int N, int heads, class Arch, bool with_outputs>
 void launch_scan(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch) {
   using Kernel = Scan<T, N, heads, Arch, with_outputs>;
   const auto kernel = scan_kernel<T, N, heads, Arch, with_outputs>;
-  const std::int64_t units = Kernel::units(plan);
-  const int blocks = static_cast<int>(units < launch.multiprocessors ? units : launch.multiprocessors);
+  const Division division(Kernel::units(plan), plan.ngroups, launch.multiprocessors);
   constexpr int bytes = sizeof(typename Kernel::Memory);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "ssd_scan: shared memory of the scan");
-  kernel<<<blocks, Kernel::warps * 32, bytes, stream(launch.exec)>>>(plan, maps);
+  kernel<<<static_cast<unsigned>(division.blocks), Kernel::warps * 32, bytes, stream(launch.exec)>>>(
+      plan, maps, division.whole);
   check_launch("ssd_scan: scan");
 }
 

@@ -19,16 +19,34 @@
 
 namespace ophis::ssd_scan_cuda::masked_apart {
 
-template <int N, int heads>
-struct Stage {
-  Tile C[N / 64], B[N / 64], x[heads];
+// Scans of the states alone have neither C nor results.
+template <int N, bool with_outputs>
+struct StageOfC {
+  Tile C[N / 64];
+};
+template <int N>
+struct StageOfC<N, false> {};
+
+template <int N, int heads, bool with_outputs>
+struct Stage : StageOfC<N, with_outputs> {
+  Tile B[N / 64], x[heads];
   Weights weights[heads];
 };
 
-template <int N, int heads, int stages>
-struct Shared {
-  Stage<N, heads> stage[stages];
+template <int N, int heads, int stages, bool with_outputs>
+struct Ring {
+  Stage<N, heads, with_outputs> stage[stages];
+};
+
+template <int heads, bool with_outputs>
+struct Results {
   Tile M[heads][2], out[heads][2];  // of two chunks in turn
+};
+template <int heads>
+struct Results<heads, false> {};
+
+template <int N, int heads, int stages, bool with_outputs>
+struct Shared : Ring<N, heads, stages, with_outputs>, Results<heads, with_outputs> {
   // At all of these every thread of a warp arrives: what it has read and written itself comes before.
   std::uint64_t loaded[stages], ready[stages], empty[stages];
   std::uint64_t masked[heads][2], used[heads][2];  // M is written, and has been read
@@ -41,12 +59,13 @@ template <class T, int N, int heads, class Arch, bool with_outputs>
 struct Scan : PanelScan<N, heads, with_outputs> {
   using Base = PanelScan<N, heads, with_outputs>;
   using Base::plan;
-  using Memory = Shared<N, heads, Arch::stages>;
+  static constexpr int stages = with_outputs ? Arch::stages : Arch::state_stages;
+  using Memory = Shared<N, heads, stages, with_outputs>;
   static constexpr int warps = heads * 4 + (with_outputs ? 8 : 4);
-  /// They divide a ring of stages evenly, so that a stage's weights for one panel always come from the same
-  /// warp: the parity it waits for tells its own last use of the stage only from the one before.
+  /// They divide a ring of stages evenly, so that a stage's weights always come from the same warp: the
+  /// parity it waits for tells its own last use of the stage only from the one before.
   static constexpr int weighing_warps = 3;
-  static_assert(Arch::stages * heads % weighing_warps == 0);
+  static_assert(stages % weighing_warps == 0);
 
   const TensorMaps* maps;
   Memory& memory;
@@ -65,9 +84,9 @@ struct Scan : PanelScan<N, heads, with_outputs> {
     __device__ explicit Cursor(const Scan& scan) : scan(scan) { find(); }
     __device__ explicit operator bool() const { return step < scan.share.size(); }
     __device__ void advance() {
-      if (++stage == Arch::stages) stage = 0, parity ^= 1;
+      if (++stage == stages) stage = 0, parity ^= 1;
       if (++step == scan.share.size()) return;
-      first = scan.share[step] != at + 1 || index + 1 == scan.plan.segment_chunks;
+      first = index + 1 == scan.plan.segment_chunks || !scan.share.continues(step);
       if (first) return find();
       ++at, ++index;
     }
@@ -76,13 +95,14 @@ struct Scan : PanelScan<N, heads, with_outputs> {
       return (static_cast<std::int64_t>(unit.segment) * scan.plan.segment_chunks + index) * chunk;
     }
     __device__ int panel_of(int group) const { return min(unit.first + group, unit.last); }
-    __device__ Stage<N, heads>& memory() const { return scan.memory.stage[stage]; }
+    __device__ Stage<N, heads, with_outputs>& memory() const { return scan.memory.stage[stage]; }
     __device__ std::uint32_t loaded() const { return shared_address(&scan.memory.loaded[stage]); }
     __device__ std::uint32_t ready() const { return shared_address(&scan.memory.ready[stage]); }
-    __device__ void wait_empty() const { Arch::wait(shared_address(&scan.memory.empty[stage]), parity ^ 1); }
+    __device__ std::uint32_t empty() const { return shared_address(&scan.memory.empty[stage]); }
+    __device__ void wait_empty() const { Arch::wait(empty(), parity ^ 1); }
     __device__ void wait_loaded() const { Arch::wait(loaded(), parity); }
     __device__ void wait_ready() const { Arch::wait(ready(), parity); }
-    __device__ void release() const { barrier_arrive(shared_address(&scan.memory.empty[stage])); }
+    __device__ void release() const { barrier_arrive(empty()); }
 
    private:
     __device__ void find() {
@@ -120,64 +140,86 @@ struct Scan : PanelScan<N, heads, with_outputs> {
     }
   }
 
-  /// What the weights of a chunk for one of the panels are computed from.
+  /// What a panel's weights are computed from: `raw` are dt at the lane's two positions of a chunk.
   struct Steps {
-    std::uint32_t dt[2];  // the bits of dt of the two positions that a lane has
+    const T* dt;  // at position 0
     float bias, A;
-  };
+    T raw[2];
 
-  /// One warp of weighing_warps: computes the weights of every so manyth of all pairs of a chunk and a panel.
+    __device__ void begin_unit(const Plan& plan, int batch, int head) {
+      dt = static_cast<const T*>(plan.dt) + batch * plan.dt_rows.batch + head * plan.dt_rows.head;
+      bias = plan.dt_bias.data ? value(plan.dt_bias, head, 0) : 0.0f;
+      A = log2_e * value(plan.A, head, 0);
+    }
+    __device__ void load(const Plan& plan, std::int64_t position) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const std::int64_t l = position + lane_position(i);
+        if (l < plan.seqlen) raw[i] = dt[l * plan.dt_rows.position];
+      }
+    }
+  };
+  __device__ static int lane_position(int i) { return 2 * (threadIdx.x % 32) + i; }
+
+  /// One warp of weighing_warps: computes the weights of every so manyth chunk, for all panels at once, while
+  /// dt of its next chunk is on the way.
   __device__ void weigh(int turn) const {
     Cursor cursor(*this);
-    int group = turn;
-    const auto settle = [&] {
-      for (; group >= heads && cursor; group -= heads) cursor.advance();
+    bool is_new = true;  // the unit
+    const auto advance = [&](int chunks) {
+      for (; chunks > 0 && cursor; --chunks) {
+        cursor.advance();
+        is_new = is_new || cursor.first;
+      }
     };
-    settle();
-    Steps next{};
-    if (cursor) next = load_steps(cursor, group);
+    Steps steps[heads], next[heads];
+    const auto load_next = [&] {
+      if (!cursor) return;
+#pragma unroll
+      for (int group = 0; group < heads; ++group) {
+        if (is_new)
+          next[group].begin_unit(plan, cursor.unit.batch, cursor.panel_of(group) / plan.panels_per_head);
+        next[group].load(plan, cursor.position());
+      }
+      is_new = false;
+    };
+    advance(turn);
+    load_next();
     while (cursor) {
-      const Steps steps = next;
-      const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
-      Weights& weights = cursor.memory().weights[group];
-      const std::uint32_t empty = shared_address(&memory.empty[cursor.stage]), ready = cursor.ready();
-      const std::uint32_t parity = cursor.parity ^ 1;
-      group += weighing_warps;
-      settle();
-      if (cursor) next = load_steps(cursor, group);
-      const float dt[2] = {time_step(steps.dt[0], steps.bias, l), time_step(steps.dt[1], steps.bias, l + 1)};
-      weigh(dt, steps.A * log2_e, weights, [&] { Arch::wait(empty, parity); });
+#pragma unroll
+      for (int group = 0; group < heads; ++group) steps[group] = next[group];
+      const std::int64_t position = cursor.position();
+      Stage<N, heads, with_outputs>& stage = cursor.memory();
+      const std::uint32_t empty = cursor.empty(), ready = cursor.ready(), parity = cursor.parity ^ 1;
+      advance(weighing_warps);
+      load_next();
+      LaneWeights weights[heads];
+#pragma unroll
+      for (int group = 0; group < heads; ++group) weights[group] = weigh(steps[group], position);
+      Arch::wait(empty, parity);
+#pragma unroll
+      for (int group = 0; group < heads; ++group) store(weights[group], stage.weights[group]);
       barrier_arrive(ready);
     }
   }
 
-  __device__ Steps load_steps(const Cursor& cursor, int group) const {
-    const std::int64_t l = cursor.position() + 2 * (threadIdx.x % 32);
-    const int head = cursor.panel_of(group) / plan.panels_per_head;
-    const T* const from = static_cast<const T*>(plan.dt) + cursor.unit.batch * plan.dt_rows.batch +
-                          l * plan.dt_rows.position + head * plan.dt_rows.head;
-    Steps steps;
-    steps.dt[0] = l < plan.seqlen ? from[0].bits : 0;
-    steps.dt[1] = l + 1 < plan.seqlen ? from[plan.dt_rows.position].bits : 0;
-    steps.bias = plan.dt_bias.data ? value(plan.dt_bias, head, 0) : 0.0f;
-    steps.A = value(plan.A, head, 0);
-    return steps;
-  }
+  /// A lane's part of Weights: of positions 2 lane and the one after.
+  struct LaneWeights {
+    float2 a, b, to_end, decay;
+  };
 
-  __device__ float time_step(std::uint32_t bits, float bias, std::int64_t l) const {
-    T raw;
-    raw.bits = static_cast<std::uint16_t>(bits);
-    float dt = to_float(raw) + bias;
-    if (plan.dt_softplus) dt = softplus_fast(dt);
-    return l < plan.seqlen ? fminf(fmaxf(dt, plan.dt_min), plan.dt_max) : 0.0f;
-  }
-
-  /// One warp: a lane has two positions. Calls `wait` before it writes.
-  template <class F>
-  __device__ static void weigh(const float (&dt)[2], float A, Weights& weights, F&& wait) {
+  __device__ LaneWeights weigh(const Steps& steps, std::int64_t position) const {
     const int lane = threadIdx.x % 32;
-    const float first = dt[0] * A;
-    float sum = first + dt[1] * A;
+    float dt[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const bool exists = position + lane_position(i) < plan.seqlen;
+      dt[i] = (exists ? to_float(steps.raw[i]) : 0.0f) + steps.bias;
+      if (plan.dt_softplus) dt[i] = softplus_fast(dt[i]);
+      dt[i] = exists ? fminf(fmaxf(dt[i], plan.dt_min), plan.dt_max) : 0.0f;
+    }
+    const float first = dt[0] * steps.A;
+    float sum = first + dt[1] * steps.A;
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
       const float other = __shfl_up_sync(~0u, sum, offset);
@@ -186,14 +228,23 @@ struct Scan : PanelScan<N, heads, with_outputs> {
     float before = __shfl_up_sync(~0u, sum, 1);
     if (lane == 0) before = 0.0f;
     const float end = __shfl_sync(~0u, sum, 31);
-    const float2 a{before + first, sum};
-    const float2 b{a.x - __log2f(dt[0]), a.y - __log2f(dt[1])};
-    const float2 to_end{exp2_fast(end - b.x), exp2_fast(end - b.y)}, decay{exp2_fast(a.x), exp2_fast(a.y)};
-    wait();
-    reinterpret_cast<float2*>(weights.a)[lane] = a;
-    reinterpret_cast<float2*>(weights.b)[lane] = b;
-    reinterpret_cast<float2*>(weights.to_end)[lane] = to_end;
-    reinterpret_cast<float2*>(weights.decay)[lane] = decay;
+    LaneWeights w;
+    w.a = {before + first, sum};
+    w.b = {w.a.x - __log2f(dt[0]), w.a.y - __log2f(dt[1])};
+    w.to_end = {exp2_fast(end - w.b.x), exp2_fast(end - w.b.y)};
+    w.decay = {exp2_fast(w.a.x), exp2_fast(w.a.y)};
+    return w;
+  }
+
+  /// States alone take less of it.
+  __device__ static void store(const LaneWeights& from, Weights& to) {
+    const int lane = threadIdx.x % 32;
+    reinterpret_cast<float2*>(to.to_end)[lane] = from.to_end;
+    if constexpr (with_outputs) reinterpret_cast<float2*>(to.b)[lane] = from.b;
+    if (with_outputs || lane == 31) {
+      reinterpret_cast<float2*>(to.a)[lane] = from.a;
+      reinterpret_cast<float2*>(to.decay)[lane] = from.decay;
+    }
   }
 
   /// Four warps: M of every chunk for each panel. Not inlined, as the compiler keeps the registers that wgmma
@@ -217,11 +268,16 @@ struct Scan : PanelScan<N, heads, with_outputs> {
       cursor.wait_loaded();
       multiply_C_B(tiles, cursor.memory(), products);
       cursor.wait_ready();
+      // All heads at once, as this is bound by latency.
+      const int slot = cursor.step % 2;
+      std::uint32_t m[heads][5][2];
+#pragma unroll
+      for (int group = 0; group < heads; ++group)
+        mask(tiles, products, cursor.memory().weights[group], m[group]);
 #pragma unroll
       for (int group = 0; group < heads; ++group) {
-        const int slot = cursor.step % 2;
         Arch::wait(shared_address(&memory.used[group][slot]), cursor.step / 2 % 2 ^ 1);
-        mask(tiles, products, cursor.memory().weights[group], memory.M[group][slot]);
+        store(tiles, m[group], memory.M[group][slot]);
         Arch::publish();
         barrier_arrive(shared_address(&memory.masked[group][slot]));
       }
@@ -243,7 +299,8 @@ struct Scan : PanelScan<N, heads, with_outputs> {
   };
 
   /// A warp's tiles of C . B'. By mma.sync, as the compiler takes no wgmma in a function that is called.
-  static __device__ void multiply_C_B(const Tiles& tiles, const Stage<N, heads>& stage, float (&d)[5][4]) {
+  static __device__ void multiply_C_B(const Tiles& tiles, const Stage<N, heads, with_outputs>& stage,
+                                      float (&d)[5][4]) {
     const int l = threadIdx.x % 32;
     std::uint32_t b2[4];  // the third tile, of two steps
 #pragma unroll 4
@@ -266,11 +323,10 @@ struct Scan : PanelScan<N, heads, with_outputs> {
   }
 
   static __device__ void mask(const Tiles& tiles, const float (&products)[5][4], const Weights& weights,
-                              Tile& M) {
+                              std::uint32_t (&m)[5][2]) {
     const int g = threadIdx.x % 32 / 4, c = threadIdx.x % 4;
     float2 b[5];
     float a[2][2];
-    std::uint32_t m[5][2];
 #pragma unroll
     for (int t = 0; t < 5; ++t)
       b[t] = *reinterpret_cast<const float2*>(&weights.b[tiles.column[t / 3] + t % 3 * 8 + 2 * c]);
@@ -287,6 +343,10 @@ struct Scan : PanelScan<N, heads, with_outputs> {
         m[t][i] = pack<T>(column <= row ? m0 : 0.0f, column < row ? m1 : 0.0f);
       }
     }
+  }
+
+  static __device__ void store(const Tiles& tiles, const std::uint32_t (&m)[5][2], Tile& M) {
+    const int g = threadIdx.x % 32 / 4, c = threadIdx.x % 4;
 #pragma unroll
     for (int t = 0; t < 5; ++t) {
       const std::uint32_t to = tile_offset(tiles.row[t / 3] + g, tiles.column[t / 3] / 8 + t % 3) + 4 * c;
@@ -333,7 +393,7 @@ struct Scan : PanelScan<N, heads, with_outputs> {
 
   /// One chunk's outputs and state.
   __device__ void compute(const Lane& lane, const Cursor& cursor, const Panel& panel, float (&h)[N / 2]) {
-    Stage<N, heads>& stage = cursor.memory();
+    Stage<N, heads, with_outputs>& stage = cursor.memory();
     const Weights& weights = stage.weights[lane.group];
     const int slot = cursor.step % 2;
     const Tile& M = memory.M[lane.group][slot];
@@ -401,7 +461,7 @@ struct Scan : PanelScan<N, heads, with_outputs> {
   /// One chunk's state alone.
   __device__ static void advance(const Lane& lane, const Cursor& cursor, float (&h)[N / 2],
                                  float& log_decay) {
-    Stage<N, heads>& stage = cursor.memory();
+    Stage<N, heads, with_outputs>& stage = cursor.memory();
     const Weights& weights = stage.weights[lane.group];
     std::uint32_t weighted[4][4];
     cursor.wait_loaded();
@@ -416,8 +476,8 @@ struct Scan : PanelScan<N, heads, with_outputs> {
     cursor.release();
   }
 
-  __device__ static void add_to_state(Stage<N, heads>& stage, const std::uint32_t (&weighted)[4][4],
-                                      float (&h)[N / 2]) {
+  __device__ static void add_to_state(Stage<N, heads, with_outputs>& stage,
+                                      const std::uint32_t (&weighted)[4][4], float (&h)[N / 2]) {
 #pragma unroll
     for (int tile = 0; tile < N / 64; ++tile) {
 #pragma unroll
@@ -485,14 +545,15 @@ struct Scan : PanelScan<N, heads, with_outputs> {
 
 template <class T, int N, int heads, class Arch, bool with_outputs>
 __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps * 32, 1)
-    scan_kernel(const __grid_constant__ Plan plan, const __grid_constant__ typename Arch::Maps maps) {
+    scan_kernel(const __grid_constant__ Plan plan, const __grid_constant__ typename Arch::Maps maps,
+                bool whole_units) {
   using Kernel = Scan<T, N, heads, Arch, with_outputs>;
   extern __shared__ __align__(1024) unsigned char dynamic[];
   auto& memory = *reinterpret_cast<typename Kernel::Memory*>(dynamic);
   if (threadIdx.x == 0) {
-    for (int i = 0; i < Arch::stages; ++i) {
+    for (int i = 0; i < Kernel::stages; ++i) {
       barrier_init(shared_address(&memory.loaded[i]), Arch::fetch_arrivals);
-      barrier_init(shared_address(&memory.ready[i]), heads * 32);
+      barrier_init(shared_address(&memory.ready[i]), 32);
       barrier_init(shared_address(&memory.empty[i]), with_outputs ? heads * 128 + 128 : heads * 128);
     }
     for (int i = 0; i < 2 * heads; ++i) {
@@ -506,15 +567,14 @@ __global__ void __launch_bounds__(Scan<T, N, heads, Arch, with_outputs>::warps *
   Kernel{{plan},
          Arch::maps(maps),
          memory,
-         Share(Kernel::units(plan), plan.segment_chunks, static_cast<int>(blockIdx.x),
+         Share(Kernel::units(plan), plan.segment_chunks, whole_units, static_cast<int>(blockIdx.x),
                static_cast<int>(gridDim.x))}
       .run();
 }
 
-/// The number of blocks that do the work.
 template <class Kernel>
-int block_count(const Plan& plan, const Launch& launch) {
-  return static_cast<int>(std::min<std::int64_t>(Kernel::units(plan), launch.multiprocessors));
+Division divide(const Plan& plan, const Launch& launch) {
+  return Division(Kernel::units(plan), plan.ngroups, launch.multiprocessors);
 }
 
 template <class T, int N, int heads, class Arch, bool with_outputs>
@@ -524,8 +584,9 @@ void launch_scan(const Plan& plan, const typename Arch::Maps& maps, const Launch
   constexpr int bytes = sizeof(typename Kernel::Memory);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "ssd_scan: shared memory of the scan");
-  launch_overlapped("ssd_scan: scan", launch.exec, kernel, dim3(block_count<Kernel>(plan, launch)),
-                    dim3(Kernel::warps * 32), bytes, plan, maps);
+  const Division division = divide<Kernel>(plan, launch);
+  launch_overlapped("ssd_scan: scan", launch.exec, kernel, dim3(static_cast<unsigned>(division.blocks)),
+                    dim3(Kernel::warps * 32), bytes, plan, maps, division.whole);
 }
 
 /// The scan, or with segments the scan of their own states, their combination, and the scan.
@@ -533,11 +594,8 @@ template <class T, int N, int heads, class Arch>
 void scan_segments(const Plan& plan, const typename Arch::Maps& maps, const Launch& launch) {
   using States = Scan<T, N, heads, Arch, false>;
   using Outputs = Scan<T, N, heads, Arch, true>;
-  const auto cuts = [&]<class Kernel>(std::type_identity<Kernel>) {
-    return Kernel::units(plan) % block_count<Kernel>(plan, launch) != 0;
-  };
   const bool segmented = plan.segments > 1;
-  if (cuts(std::type_identity<Outputs>{}) || (segmented && cuts(std::type_identity<States>{}))) {
+  if (!divide<Outputs>(plan, launch).whole || (segmented && !divide<States>(plan, launch).whole)) {
     check(cudaMemsetAsync(plan.ready, 0, 2 * launch.multiprocessors * heads * sizeof(std::int32_t),
                           stream(launch.exec)),
           "ssd_scan: clearing flags");

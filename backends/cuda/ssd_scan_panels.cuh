@@ -2,6 +2,8 @@
 // state, and how states begin, end and go from block to block.
 #pragma once
 
+#include <algorithm>
+
 #include "backends/cuda/ssd_scan_plan.hpp"
 #include "backends/cuda/tensor_core.cuh"
 #include "ophis/core/cuda.hpp"
@@ -36,24 +38,53 @@ struct Unit {
   int first, last;  // panels
 };
 
-/// Units in order, each with its chunks in order; blocks take equal shares. A share's last unit, if cut,
-/// comes first, and its first unit, if cut, last: so no block waits long for a state that another one hands
-/// over, and each waits only for the one before it, which has begun earlier.
-struct Share {
-  int begin, end;  // of all chunks of all units
-  int head, tail;  // chunks of the cut units at its end and at its begin
+/// How many blocks share the units, of which there are some, and whether each block has only whole ones.
+struct Division {
+  int blocks;
+  bool whole;
 
-  __device__ Share(std::int64_t units, int unit_chunks, int block, int blocks)
+  /// Blocks that have whole units side by side read the B and C of a group at about the same time, once from
+  /// memory for all of them. Worth a little idle time where there are many groups.
+  Division(std::int64_t units, int ngroups, int multiprocessors)
+      : blocks(static_cast<int>(std::min<std::int64_t>(units, multiprocessors))), whole(true) {
+    if (units % blocks == 0) return;
+    const std::int64_t rounds = (units + blocks - 1) / blocks;
+    whole = ngroups > 1 && rounds * blocks * 100 <= units * 105;
+    if (whole) blocks = static_cast<int>((units + rounds - 1) / rounds);
+  }
+};
+
+/// The chunks of a block, among all chunks of all units in order. Whole units are dealt out in turn.
+/// Otherwise blocks take equal shares of neighbouring chunks: a share's last unit, if cut, comes first, and
+/// its first unit, if cut, last: so no block waits long for a state that another one hands over, and each
+/// waits only for the one before it, which has begun earlier.
+struct Share {
+  int begin, end;
+  int head, tail;         // chunks of the cut units at its end and at its begin
+  int unit_chunks, skip;  // chunks from a whole unit's end to the begin of the next one that the block has
+
+  __device__ Share(std::int64_t units, int unit_chunks, bool whole, int block, int blocks)
       : begin(static_cast<int>(units * unit_chunks * block / blocks)),
         end(static_cast<int>(units * unit_chunks * (block + 1) / blocks)),
         head(end % unit_chunks),
-        tail((unit_chunks - begin % unit_chunks) % unit_chunks) {}
+        tail((unit_chunks - begin % unit_chunks) % unit_chunks),
+        unit_chunks(unit_chunks),
+        skip(0) {
+    if (!whole) return;
+    begin = block * unit_chunks;
+    end = begin + static_cast<int>((units - block + blocks - 1) / blocks) * unit_chunks;
+    head = tail = 0;
+    skip = (blocks - 1) * unit_chunks;
+  }
   __device__ int size() const { return end - begin; }
   __device__ int operator[](int step) const {
     if (step < head) return end - head + step;
-    if (step < size() - tail) return begin + tail + step - head;
-    return begin + step - (size() - tail);
+    step -= head;
+    if (step < size() - head - tail) return begin + tail + step + step / unit_chunks * skip;
+    return begin + step - (size() - head - tail);
   }
+  /// Whether a step's chunk, not a unit's first, is the one after that of the step before.
+  __device__ bool continues(int step) const { return step != head && step != size() - tail; }
 };
 
 /// Where a thread of a warpgroup is: its warp has rows 16 w ... of the panel; of accumulator tile j it has

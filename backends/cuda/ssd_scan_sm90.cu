@@ -9,7 +9,7 @@ using namespace masked_apart;
 
 struct Hopper {
   using Maps = TensorMaps;
-  static constexpr int stages = 3;
+  static constexpr int stages = 3, state_stages = 6;
   static constexpr int most_heads = 2;
   static constexpr int fetch_arrivals = 1;
 
@@ -19,7 +19,7 @@ struct Hopper {
   }
 
   template <class T, int N, int heads, bool with_outputs>
-  __device__ static void fetch(const Plan& plan, const TensorMaps* maps, Stage<N, heads>& stage,
+  __device__ static void fetch(const Plan& plan, const TensorMaps* maps, Stage<N, heads, with_outputs>& stage,
                                std::uint32_t full, const Unit& u, std::int64_t position) {
     if (threadIdx.x % 32 != 0) return;
     constexpr int shared_tiles = with_outputs ? 2 * (N / 64) : N / 64;
@@ -55,8 +55,8 @@ struct Hopper {
   __device__ static void share_registers() {
     if constexpr (!with_outputs) return;
     if constexpr (role == Role::compute) set_registers<heads == 2 ? 176 : 208, true>();
-    if constexpr (role == Role::mask) set_registers<heads == 2 ? 120 : 152, false>();
-    if constexpr (role == Role::prepare) set_registers<heads == 2 ? 40 : 136, false>();
+    if constexpr (role == Role::mask) set_registers<heads == 2 ? 112 : 152, false>();
+    if constexpr (role == Role::prepare) set_registers<heads == 2 ? 48 : 136, false>();
   }
   /// Keeps the compiler from moving the use of accumulators before the wait for them.
   template <int n>

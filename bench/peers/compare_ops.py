@@ -5,7 +5,8 @@
     python3 bench/peers/compare_ops.py --library build/cuda-sm90/interfaces/c/libophis.so > ops.json
 
 Both sides of a row run alternately, each with an L2 cache that holds nothing of its tensors; the medians are
-told, with the least times, and the largest difference of the results, relative to the largest result.
+told, with the least times, and the largest difference of the results, relative to the largest result. The
+floor is the rate of a copy of 1 GiB, and in turns with them a copy that moves as many bytes as the op must.
 """
 
 import argparse
@@ -165,7 +166,9 @@ def measure(timer: Timer, library, op: str, peer_name: str, shape: str, make) ->
     want = peer().float()
     torch.cuda.synchronize()
     difference = ((out.float() - want).abs().max() / want.abs().max()).item() if op != "cumsum" else None
-    our_times, peer_times = timer.alternate([ours, peer])
+    source = torch.empty(nbytes // 2, dtype=torch.uint8, device=DEVICE)
+    target = torch.empty_like(source)
+    our_times, peer_times, copy_times = timer.alternate([ours, peer, lambda: target.copy_(source)])
     row = {
         "op": op,
         "shape": shape,
@@ -173,6 +176,7 @@ def measure(timer: Timer, library, op: str, peer_name: str, shape: str, make) ->
         "peer": peer_name,
         "difference": difference,
         "bytes": nbytes,
+        "equal_copy_us": statistics.median(copy_times),
         "repetitions": len(our_times),
     }
     for name, times in (("ophis", our_times), ("peer", peer_times)):

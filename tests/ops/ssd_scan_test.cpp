@@ -53,7 +53,7 @@ SsdScanArgs piece_of(const SsdScanArgs& scan, std::int64_t begin, std::int64_t e
   SsdScanArgs piece = scan;
   for (Tensor SsdScanArgs::*tensor : {&SsdScanArgs::x, &SsdScanArgs::dt, &SsdScanArgs::B, &SsdScanArgs::C,
                                       &SsdScanArgs::z, &SsdScanArgs::out})
-    piece.*tensor = (scan.*tensor).slice(1, begin, end);
+    if (scan.*tensor) piece.*tensor = (scan.*tensor).slice(1, begin, end);
   return piece;
 }
 
@@ -63,8 +63,38 @@ SsdScanArgs row_of(const SsdScanArgs& scan, std::int64_t b) {
   for (Tensor SsdScanArgs::*tensor :
        {&SsdScanArgs::x, &SsdScanArgs::dt, &SsdScanArgs::B, &SsdScanArgs::C, &SsdScanArgs::z,
         &SsdScanArgs::out, &SsdScanArgs::initial_states, &SsdScanArgs::final_states})
-    row.*tensor = (scan.*tensor).slice(0, b, b + 1);
+    if (scan.*tensor) row.*tensor = (scan.*tensor).slice(0, b, b + 1);
   return row;
+}
+
+/// A scan that the kernels for tensor cores take.
+SsdScanArgs make_tensor_core_args(TensorPool& pool, std::int64_t batch, std::int64_t seqlen,
+                                  std::int64_t heads, std::int64_t groups) {
+  const DType dtype = DType::bfloat16;
+  SsdScanArgs args;
+  args.x = pool.uniform(dtype, {batch, seqlen, heads, 64}, -1, 1);
+  args.dt = pool.uniform(dtype, {batch, seqlen, heads}, -3, 0.5);
+  args.dt_softplus = true;
+  args.A = pool.uniform(DType::float32, {heads}, -8, -0.01);
+  args.B = pool.uniform(dtype, {batch, seqlen, groups, 64}, -1, 1);
+  args.C = pool.uniform(dtype, {batch, seqlen, groups, 64}, -1, 1);
+  args.initial_states = pool.uniform(DType::float32, {batch, heads, 64, 64}, -1, 1);
+  args.out = pool.poisoned(dtype, args.x.shape());
+  args.final_states = pool.poisoned(DType::float32, args.initial_states.shape());
+  return args;
+}
+
+/// Heads [begin, end), all of one group, of such a scan.
+SsdScanArgs heads_of(const SsdScanArgs& scan, std::int64_t group, std::int64_t begin, std::int64_t end) {
+  SsdScanArgs part = scan;
+  for (Tensor SsdScanArgs::*tensor : {&SsdScanArgs::x, &SsdScanArgs::dt, &SsdScanArgs::out})
+    part.*tensor = (scan.*tensor).slice(2, begin, end);
+  for (Tensor SsdScanArgs::*tensor : {&SsdScanArgs::initial_states, &SsdScanArgs::final_states})
+    part.*tensor = (scan.*tensor).slice(1, begin, end);
+  for (Tensor SsdScanArgs::*tensor : {&SsdScanArgs::B, &SsdScanArgs::C})
+    part.*tensor = (scan.*tensor).slice(2, group, group + 1);
+  part.A = scan.A.slice(0, begin, end);
+  return part;
 }
 
 void poison_outputs(TensorPool& pool, SsdScanArgs& args) {
@@ -226,6 +256,47 @@ TEST_CASE("ssd_scan is exact to rounding where decays are extreme") {
     CHECK(parity::worst_ratio(args.out.select(2, h), want.out.select(2, h), 16.0) <= 1.0);
     CHECK(parity::worst_ratio(args.final_states.select(1, h), want.final_states.select(1, h), 16.0) <= 1.0);
   }
+}
+
+TEST_CASE("ssd_scan gives heads the same bits alone and among more than a GPU works on at a time") {
+  struct Shape {
+    std::int64_t batch, seqlen, nheads, ngroups;
+  };
+  ExecContext exec(test::device());
+  // With 132 multiprocessors: blocks that have whole sequences in turn, and blocks that hand a sequence on.
+  for (const Shape& s : {Shape{3, 70, 165, 5}, {2, 200, 143, 1}}) {
+    CAPTURE(s.nheads);
+    TensorPool pool(9);
+    const SsdScanArgs all = make_tensor_core_args(pool, s.batch, s.seqlen, s.nheads, s.ngroups);
+    ssd_scan(exec, all);
+    SsdScanArgs again = all;
+    poison_outputs(pool, again);
+    const std::int64_t group_heads = s.nheads / s.ngroups;
+    for (std::int64_t b = 0; b < s.batch; ++b) {
+      for (std::int64_t group = 0; group < s.ngroups; ++group) {
+        const std::int64_t middle = group * group_heads + group_heads / 2, end = (group + 1) * group_heads;
+        ssd_scan(exec, heads_of(row_of(again, b), group, group * group_heads, middle));
+        ssd_scan(exec, heads_of(row_of(again, b), group, middle, end));
+      }
+    }
+    CHECK(test::same_bits(again.out, all.out));
+    CHECK(test::same_bits(again.final_states, all.final_states));
+  }
+}
+
+TEST_CASE("ssd_scan of a sequence that a GPU cuts into segments equals that in pieces") {
+  ExecContext exec(test::device());
+  TensorPool pool(10);
+  const SsdScanArgs whole = make_tensor_core_args(pool, 1, 8200, 3, 1);
+  ssd_scan(exec, whole);
+  SsdScanArgs pieces = whole;
+  pieces.out = pool.poisoned(whole.out.dtype(), whole.out.shape());
+  pieces.final_states = pieces.initial_states = pool.clone(whole.initial_states);
+  ssd_scan(exec, piece_of(pieces, 0, 4000));
+  ssd_scan(exec, piece_of(pieces, 4000, 8200));
+  const DType operands = DType::bfloat16;
+  CHECK(parity::worst_ratio(pieces.out, pool.as_float64(whole.out), 32.0, operands) <= 1.0);
+  CHECK(parity::worst_ratio(pieces.final_states, pool.as_float64(whole.final_states), 32.0, operands) <= 1.0);
 }
 
 TEST_CASE("ssd_scan of no positions hands the state on") {
