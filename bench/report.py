@@ -74,16 +74,21 @@ def models_table(results: dict) -> str:
 
 
 def peer_ops_table(results: dict) -> str:
-    rows = [
-        [
-            row["op"], row["shape"], row["dtype"], f"{row['ophis_us']:.1f}", f"{row['percent_of_copy']:.0f}",
-            f"{100 * row['equal_copy_us'] / row['ophis_us']:.0f}" if "equal_copy_us" in row else "",
-            row["peer"], f"{row['peer_us']:.1f}", f"{row['ratio']:.2f}x",
-        ]
-        for row in results["peer_ops"]["results"]
-    ]  # fmt: skip
-    header = ["op", "shape", "dtype", "us", "% of copy", "% of equal copy", "peer", "peer us", "faster"]
-    return table(header, rows)
+    rows = results["peer_ops"]["results"]
+    columns = {
+        "op": lambda row: row["op"],
+        "shape": lambda row: row["shape"],
+        "dtype": lambda row: row["dtype"],
+        "us": lambda row: f"{row['ophis_us']:.1f}",
+        "% of copy": lambda row: f"{row['percent_of_copy']:.0f}",
+        "% of equal copy": lambda row: f"{100 * row['equal_copy_us'] / row['ophis_us']:.0f}",
+        "peer": lambda row: row["peer"],
+        "peer us": lambda row: f"{row['peer_us']:.1f}",
+        "faster": lambda row: f"{row['ratio']:.2f}x",
+    }
+    if "equal_copy_us" not in rows[0]:  # results from before it was measured
+        del columns["% of equal copy"]
+    return table(list(columns), [[value(row) for value in columns.values()] for row in rows])
 
 
 def llama_table(results: dict) -> str:
