@@ -149,30 +149,17 @@ struct Scan : PanelScan<N, heads, with_outputs> {
   __device__ float time_step(std::uint32_t bits, float bias, std::int64_t l) const {
     T raw;
     raw.bits = static_cast<std::uint16_t>(bits);
-    float dt = to_float(raw) + bias;
-    if (plan.dt_softplus) dt = softplus_fast(dt);
-    return l < plan.seqlen ? fminf(fmaxf(dt, plan.dt_min), plan.dt_max) : 0.0f;
+    return Base::time_step(to_float(raw), bias, l < plan.seqlen);
   }
 
   /// One warp: a lane has two positions.
   __device__ static void weigh(const float (&dt)[2], float A, Weights& weights) {
     const int lane = threadIdx.x % 32;
-    const float first = dt[0] * A;
-    float sum = first + dt[1] * A;
-#pragma unroll
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const float other = __shfl_up_sync(~0u, sum, offset);
-      if (lane >= offset) sum += other;
-    }
-    float before = __shfl_up_sync(~0u, sum, 1);
-    if (lane == 0) before = 0.0f;
-    const float end = __shfl_sync(~0u, sum, 31);
-    const float2 a{before + first, sum};
-    const float2 b{a.x - __log2f(dt[0]), a.y - __log2f(dt[1])};
-    reinterpret_cast<float2*>(weights.a)[lane] = a;
-    reinterpret_cast<float2*>(weights.b)[lane] = b;
-    reinterpret_cast<float2*>(weights.to_end)[lane] = {exp2_fast(end - b.x), exp2_fast(end - b.y)};
-    reinterpret_cast<float2*>(weights.decay)[lane] = {exp2_fast(a.x), exp2_fast(a.y)};
+    const LaneWeights own = lane_weights(dt, A);
+    reinterpret_cast<float2*>(weights.a)[lane] = own.a;
+    reinterpret_cast<float2*>(weights.b)[lane] = own.b;
+    reinterpret_cast<float2*>(weights.to_end)[lane] = own.to_end;
+    reinterpret_cast<float2*>(weights.decay)[lane] = own.decay;
   }
 
   /// Four warps: the scan of one panel after the other.

@@ -203,37 +203,14 @@ struct Scan : PanelScan<N, heads, with_outputs> {
     }
   }
 
-  /// A lane's part of Weights: of positions 2 lane and the one after.
-  struct LaneWeights {
-    float2 a, b, to_end, decay;
-  };
-
   __device__ LaneWeights weigh(const Steps& steps, std::int64_t position) const {
-    const int lane = threadIdx.x % 32;
     float dt[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const bool exists = position + lane_position(i) < plan.seqlen;
-      dt[i] = (exists ? to_float(steps.raw[i]) : 0.0f) + steps.bias;
-      if (plan.dt_softplus) dt[i] = softplus_fast(dt[i]);
-      dt[i] = exists ? fminf(fmaxf(dt[i], plan.dt_min), plan.dt_max) : 0.0f;
+      dt[i] = Base::time_step(exists ? to_float(steps.raw[i]) : 0.0f, steps.bias, exists);
     }
-    const float first = dt[0] * steps.A;
-    float sum = first + dt[1] * steps.A;
-#pragma unroll
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const float other = __shfl_up_sync(~0u, sum, offset);
-      if (lane >= offset) sum += other;
-    }
-    float before = __shfl_up_sync(~0u, sum, 1);
-    if (lane == 0) before = 0.0f;
-    const float end = __shfl_sync(~0u, sum, 31);
-    LaneWeights w;
-    w.a = {before + first, sum};
-    w.b = {w.a.x - __log2f(dt[0]), w.a.y - __log2f(dt[1])};
-    w.to_end = {exp2_fast(end - w.b.x), exp2_fast(end - w.b.y)};
-    w.decay = {exp2_fast(w.a.x), exp2_fast(w.a.y)};
-    return w;
+    return lane_weights(dt, steps.A);
   }
 
   /// States alone take less of it.

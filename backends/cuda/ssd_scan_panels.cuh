@@ -32,6 +32,32 @@ struct Weights {
   float decay[chunk];   // exp2(a_t)
 };
 
+/// A lane's part of Weights: of the two positions from 2 lane on.
+struct LaneWeights {
+  float2 a, b, to_end, decay;
+};
+
+/// `dt` of the lane's positions; `A` in log2. All lanes of a warp take part.
+__device__ inline LaneWeights lane_weights(const float (&dt)[2], float A) {
+  const int lane = threadIdx.x % 32;
+  const float first = dt[0] * A;
+  float sum = first + dt[1] * A;
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const float other = __shfl_up_sync(~0u, sum, offset);
+    if (lane >= offset) sum += other;
+  }
+  float before = __shfl_up_sync(~0u, sum, 1);
+  if (lane == 0) before = 0.0f;
+  const float end = __shfl_sync(~0u, sum, 31);
+  LaneWeights w;
+  w.a = {before + first, sum};
+  w.b = {w.a.x - __log2f(dt[0]), w.a.y - __log2f(dt[1])};
+  w.to_end = {exp2_fast(end - w.b.x), exp2_fast(end - w.b.y)};
+  w.decay = {exp2_fast(w.a.x), exp2_fast(w.a.y)};
+  return w;
+}
+
 /// What a block works on at a time: some panels of one group, and one segment.
 struct Unit {
   int batch, segment, group;
@@ -143,6 +169,13 @@ struct PanelScan {
   }
   __host__ __device__ static int units_per_group(const Plan& plan) {
     return (group_panels(plan) + heads - 1) / heads;
+  }
+
+  /// The step size that `raw` stands for, or 0 where there is no position.
+  __device__ float time_step(float raw, float bias, bool exists) const {
+    float dt = raw + bias;
+    if (plan.dt_softplus) dt = softplus_fast(dt);
+    return exists ? fminf(fmaxf(dt, plan.dt_min), plan.dt_max) : 0.0f;
   }
 
   __device__ Unit unit(int index) const {
